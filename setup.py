@@ -1,0 +1,5 @@
+"""Metadata stands in setup.cfg; compiled modules will be named here."""
+
+from setuptools import setup
+
+setup()
