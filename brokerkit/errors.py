@@ -1,0 +1,87 @@
+"""Errors that are data: who is at fault, what the wire answers, whether the connection ends.
+
+There are two branches.  A ``ClientError`` is a peer's doing: it is answered in the peer's own protocol, counted under
+its ``kind`` and never shown as a traceback.  An ``OperatorError`` is in the configuration or on the machine: its text
+is written for the person who starts the broker and says what to change.  Anything else that escapes is a bug.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from twisted.cred.error import UnauthorizedLogin
+
+
+class BrokerError(Exception):
+    """The root of everything that brokerkit raises on purpose."""
+
+
+class ClientError(BrokerError):
+    """A peer broke a rule.
+
+    ``reply`` is what the protocol answers, in its own words without framing; ``None`` where it prescribes silence.
+    ``fatal`` says whether the connection ends.  ``kind`` is the word that the error is counted under: one of a fixed
+    few, never anything a peer chose.
+    """
+
+    kind: ClassVar[str] = "client"
+    fatal: bool = True
+
+    def __init__(self, reply: str | None, *, fatal: bool = True) -> None:
+        """Take the answer and whether the connection ends."""
+        super().__init__(reply or "")
+        self.reply = reply
+        self.fatal = fatal
+
+
+class ProtocolViolation(ClientError):
+    """What came in is not the protocol."""
+
+    kind = "protocol"
+
+
+class TooLarge(ClientError):
+    """A frame, a line or a payload is over its limit."""
+
+    kind = "too-large"
+
+
+class NotAllowed(ClientError):
+    """The user lacks the grant."""
+
+    kind = "not-allowed"
+
+
+class LoginFailed(ClientError):
+    """The credentials were not accepted, or none came in time."""
+
+    kind = "login"
+
+
+class UnknownUser(UnauthorizedLogin):
+    """One source of users does not know the name: the next one is asked."""
+
+
+class WrongSecret(UnauthorizedLogin):
+    """One source knows the user, and the secret is wrong: no other source is asked."""
+
+
+class OperatorError(BrokerError):
+    """The configuration or the machine is at fault; the message says what to change."""
+
+
+class ConfigError(OperatorError):
+    """A value in a file or a flag is not usable.
+
+    The message names the source, the key, what was found and what was expected.
+    """
+
+    def __init__(self, where: str, key: str, found: object, expected: str, hint: str = "") -> None:
+        """Build the one line that the operator reads."""
+        text = f"{where}: {key}: found {found!r}, expected {expected}"
+        super().__init__(f"{text} ({hint})" if hint else text)
+        self.where = where
+        self.key = key
+        self.found = found
+        self.expected = expected
+        self.hint = hint

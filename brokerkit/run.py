@@ -1,0 +1,157 @@
+"""What one sender said consecutively: topics mixed, order kept, cut lazily from the chunk that was read.
+
+A wire's scanner fills a ``Run`` with places instead of objects; who needs a message asks for it.  The router walks a
+run batch by batch: a *batch* is a view of consecutive messages that share topic and kind (with headers or without),
+so that permission, match and rendering are decided once for all of them.  ``cuts`` marks where batches begin.
+
+Runs and their batches are used again after a delivery: whoever wants to keep something keeps the ``Message``, not the
+view.  So no chunk stays in memory for the sake of a slice of it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Message(NamedTuple):
+    """One message, by itself: bytes throughout, ``reply`` and ``headers`` empty where there are none."""
+
+    topic: bytes
+    payload: bytes
+    reply: bytes = b""
+    headers: bytes = b""
+
+
+class Origin(Enum):
+    """Where a run or a subscription comes from."""
+
+    CLIENT = "client"
+    SERVICE = "service"
+    LOG = "log"
+    LEAF = "leaf"
+    ROUTE = "route"
+    GATEWAY = "gateway"
+
+
+_MESH = (Origin.ROUTE, Origin.GATEWAY)
+
+
+def may_cross(source: Origin, target: Origin) -> bool:
+    """Say whether what came from ``source`` may leave by ``target``: the mesh is full, nothing is forwarded twice."""
+    return not (source in _MESH and target in _MESH)
+
+
+class Run:
+    """Consecutive messages of one sender.
+
+    A protocol's own run subclasses this and implements ``__len__``, ``__getitem__`` and ``clear``.  Its scanner notes
+    where batches begin: the index of the first message in ``cuts``, its topic in ``topics``, one of each per batch.
+    """
+
+    __slots__ = ("cuts", "name", "origin", "sender", "topics")
+
+    def __init__(self) -> None:
+        """Begin empty; sender, name and origin are set by the client that publishes it."""
+        self.sender: object | None = None
+        self.name = b""
+        self.origin = Origin.CLIENT
+        self.topics: list[bytes] = []
+        self.cuts: list[int] = []
+
+    def __len__(self) -> int:
+        """Give the number of messages."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> Message:
+        """Cut out one message."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Message]:
+        """Cut out one message after the other."""
+        return (self[i] for i in range(len(self)))
+
+    def headed(self, index: int) -> bool:
+        """Say whether the message at ``index`` carries headers (as every message of its batch does, or none)."""
+        return bool(self[index].headers)
+
+    def batches(self) -> Iterator[Batch]:
+        """Give a view of each batch, in order."""
+        ends = [*self.cuts, len(self)][1:]
+        for topic, start, stop in zip(self.topics, self.cuts, ends, strict=True):
+            yield Batch(self, topic, start, stop)
+
+    def clear(self) -> None:
+        """Forget all messages, and the chunk that they were cut from."""
+        self.sender = None
+        self.topics.clear()
+        self.cuts.clear()
+
+
+class Batch:
+    """A view of messages ``start`` to ``stop`` of a run: consecutive, one topic, all with headers or all without.
+
+    It is good for as long as the call lasts that it was handed to.
+    """
+
+    __slots__ = ("run", "start", "stop", "topic")
+
+    def __init__(self, run: Run, topic: bytes, start: int, stop: int) -> None:
+        """Look at that part of the run."""
+        self.run = run
+        self.topic = topic
+        self.start = start
+        self.stop = stop
+
+    def __len__(self) -> int:
+        """Give the number of messages."""
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[Message]:
+        """Cut out one message after the other."""
+        run = self.run
+        return (run[i] for i in range(self.start, self.stop))
+
+    @property
+    def sender(self) -> bytes:
+        """The name of the user who published."""
+        return self.run.name
+
+    @property
+    def headed(self) -> bool:
+        """Whether the messages carry headers."""
+        return self.run.headed(self.start)
+
+
+class Spoken(Run):
+    """A run made of whole messages: what an in-process client, an HTTP request or an odd spelling publishes."""
+
+    __slots__ = ("messages",)
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        """Take the messages in the order in which they shall be delivered."""
+        super().__init__()
+        self.messages = list(messages)
+        last = None
+        for i, m in enumerate(self.messages):
+            kind = m.topic, bool(m.headers)
+            if kind != last:
+                self.cuts.append(i)
+                self.topics.append(m.topic)
+                last = kind
+
+    def __len__(self) -> int:
+        """Give the number of messages."""
+        return len(self.messages)
+
+    def __getitem__(self, index: int) -> Message:
+        """Give the message."""
+        return self.messages[index]
+
+    def clear(self) -> None:
+        """Forget all messages."""
+        super().clear()
+        self.messages.clear()
