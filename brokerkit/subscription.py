@@ -1,0 +1,80 @@
+"""One wish to receive: what, where to, in which framing, and for how long.
+
+There are two kinds.  A framed one has an ``outbox``, a ``framing`` and a ``tag`` (what the peer knows it by).  The
+other has ``receive``, a function that is called with each batch: the broker's own parts and embedding programs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brokerkit.run import Origin
+from brokerkit.topics import has_wildcard
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from brokerkit.framing import Framing
+    from brokerkit.grants import Grants
+    from brokerkit.outbox import Outbox
+    from brokerkit.run import Batch
+
+
+class Subscription:
+    """Compared by identity; the router owns ``alive``, ``messages`` and ``left``.
+
+    ``mute`` is the sender whose messages are left out (its own client, when it asked for no echo).  ``left`` is the
+    number of messages until it ends by itself, -1 for never.  ``filter`` are the grants to ask at each match, where a
+    denial reaches into the pattern.
+    """
+
+    __slots__ = (
+        "alive",
+        "ended",
+        "filter",
+        "framing",
+        "left",
+        "literal",
+        "messages",
+        "mute",
+        "origin",
+        "outbox",
+        "owner",
+        "pattern",
+        "queue",
+        "receive",
+        "tag",
+    )
+
+    def __init__(
+        self,
+        pattern: bytes,
+        *,
+        literal: bool,
+        outbox: Outbox | None = None,
+        framing: Framing | None = None,
+        tag: bytes = b"",
+        receive: Callable[[Batch], None] | None = None,
+        queue: bytes = b"",
+        owner: object = None,
+        mute: object = None,
+        origin: Origin = Origin.CLIENT,
+        filter: Grants | None = None,  # noqa: A002  the word fits, the built-in is not used here
+        ended: Callable[[Subscription], None] | None = None,
+    ) -> None:
+        """Take the wish; nothing happens before a router has it."""
+        self.pattern = pattern
+        self.literal = literal or not has_wildcard(pattern)
+        self.outbox = outbox
+        self.framing = framing
+        self.tag = tag
+        self.receive = receive
+        self.queue = queue
+        self.owner = owner
+        self.mute = mute
+        self.origin = origin
+        self.filter = filter
+        self.ended = ended
+        self.messages = 0
+        self.left = -1
+        self.alive = False
