@@ -1,0 +1,100 @@
+"""The turn: everything that happens in the broker because of one thing that came in.
+
+A chunk, a request, a timer, a nested publish: whatever enters the heart does so inside ``with turn:``.  Deliveries only
+fill outboxes; when the outermost ``with`` ends, each outbox that was touched is written once.  What a write causes (a
+connection that turns out to be dead, whose subscriptions must go) waits in ``later`` until the writing is done, so
+nothing changes under the feet of whoever walks a route.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from brokerkit.gathering import Gathering
+    from brokerkit.outbox import Outbox
+
+log = Logger()
+
+
+class Turn:
+    """One for each broker, shared by its tenants, entered again and again."""
+
+    __slots__ = ("behind", "congested", "depth", "gathering", "later", "touched")
+
+    def __init__(self) -> None:
+        """Begin outside of any turn."""
+        self.depth = 0
+        self.touched: list[Outbox] = []
+        self.later: deque[Callable[[], None]] = deque()
+        self.congested: list[Outbox] = []
+        self.behind = 0  # outboxes whose readers are
+        self.gathering: Gathering | None = None
+
+    def __enter__(self) -> None:
+        """Begin, or nest."""
+        self.depth += 1
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Flush what was touched when the outermost turn ends, also when it ends by an error."""
+        self.leave()
+
+    def leave(self, *, small: bool = False) -> None:
+        """Flush what was touched if this was the outermost turn.
+
+        ``small`` says that little has come in, so that, if the turns are gathered, the flushing may wait.
+        """
+        try:
+            if self.depth == 1:
+                gathering = self.gathering
+                if not (small and gathering is not None and not (self.behind or self.later) and gathering.puts_off()):
+                    self._end()
+        finally:
+            self.depth -= 1
+
+    def write(self) -> None:
+        """Flush what was put off."""
+        with self:
+            pass
+
+    def after(self, work: Callable[[], None]) -> None:
+        """Do ``work`` when the outboxes have been written; at once if no turn is going on."""
+        if self.depth:
+            self.later.append(work)
+        else:
+            with self:
+                work()
+
+    def _end(self) -> None:
+        """Write and work until nothing is left: what is put off may touch outboxes again."""
+        if self.congested:
+            self.congested = []
+        while self.touched or self.later:
+            touched, self.touched = self.touched, []
+            for outbox in touched:
+                try:
+                    if outbox.flush():
+                        self.congested.append(outbox)
+                except Exception:
+                    log.failure("writing to {peer} failed", peer=outbox.peer)
+                    outbox.abort("error")
+            if self.later:
+                self._do(self.later.popleft())
+
+    @staticmethod
+    def _do(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            log.failure("work put off to the end of a turn failed")
