@@ -1,0 +1,1 @@
+"""Sources of users, one file for each; ``docs/users.md`` says how they are written."""

@@ -1,0 +1,91 @@
+"""The seams: what a plugin offers, what a checker takes, what a login gives.
+
+Two kinds of plugin are found by ``twisted.plugin``: ``IProtocolPlugin`` (a protocol that can be listened for) and
+``ICheckerPlugin`` (a source of users, named on the command line and in the configuration).
+"""
+
+from __future__ import annotations
+
+from twisted.cred.credentials import ICredentials
+from zope.interface import Attribute, Interface
+
+
+class IClient(Interface):
+    """A logged-in connection or request; see ``brokerkit.client.Client``."""
+
+    user = Attribute("The ``User`` it acts for.")
+
+
+class IToken(ICredentials):
+    """A secret that names its user by itself."""
+
+    token = Attribute("bytes")
+
+
+class IProtocolPlugin(Interface):
+    """A protocol that brokerkit can speak.
+
+    Its objects are loaded by every ``twistd --help`` on the machine, so they import nothing heavy before they are asked
+    for a service.  For a stream protocol, ``brokerkit.plugin.StreamProtocol`` implements this.
+    """
+
+    name = Attribute("str: the word for the flag (``--name``), the configuration and the metrics.")
+    description = Attribute("str: one line for the help.")
+    default = Attribute("str or None: the endpoint that ``brokerkit run`` listens on by itself.")
+
+    def settings() -> type:
+        """Give the attrs class of what one listener of this protocol can be told, each field with a default."""
+
+    def service(broker: object, listen: object) -> object:
+        """Give the ``IService`` that listens as the ``brokerkit.config.Listen`` says.
+
+        It is started and stopped with the broker; ``brokerkit.listener.Listener`` is one for any stream protocol.
+        """
+
+    def caller(name: str, secret: str) -> object | None:
+        """Give the client's side (``ICaller``) for ``brokerkit pub`` and ``sub`` and for tests, or ``None``."""
+
+
+class ICaller(Interface):
+    """The client's side of a stream protocol, without I/O: methods give the bytes to send, ``receive`` takes what came.
+
+    It serves ``brokerkit pub`` and ``brokerkit sub`` and the tests that cross protocols.
+    """
+
+    ready = Attribute("bool: whether the login is done, as far as the protocol tells.")
+
+    def receive(chunk: bytes) -> tuple[list[object], bytes]:
+        """Take what came; give the ``Message``s in it and the bytes to send now.
+
+        It is called with nothing when the connection is made, for protocols in which the client speaks first.
+        Raises ``ClientError`` with the broker's own words when the broker refuses something.
+        """
+
+    def publish(topic: bytes, payload: bytes) -> bytes:
+        """Give the bytes that publish; raise ``ValueError`` when the protocol cannot say this."""
+
+    def subscribe(pattern: bytes) -> bytes:
+        """Give the bytes that subscribe; raise ``ValueError`` when the protocol cannot say this."""
+
+    def settle() -> bytes:
+        """Give the bytes that ask the broker for a sign of life, empty where the protocol has no such thing."""
+
+    def settled() -> bool:
+        """Say whether the broker has answered everything that ``settle`` asked."""
+
+
+class ICheckerPlugin(Interface):
+    """A source of users that can be named: ``KIND`` or ``KIND:ARGUMENT``."""
+
+    kind = Attribute("str: the first word of ``--auth``.")
+    usage = Attribute("str: how it is written, for the help.")
+    description = Attribute("str: what it is, for the help.")
+
+    def recognises(text: str) -> bool:
+        """Say whether ``text`` is another spelling of this kind (``/path/users.json`` for ``json``)."""
+
+    def checker(argument: str, reactor: object) -> object:
+        """Give the ``ICredentialsChecker``; a service too if it has to be started and stopped.
+
+        Raises ``ConfigError`` when the argument is not usable.
+        """

@@ -1,0 +1,200 @@
+"""The format of users.json."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.cred.credentials import UsernamePassword
+
+from brokerkit.checkers.known import Users
+from brokerkit.checkers.users_json import parse
+from brokerkit.credentials import Token
+from brokerkit.errors import ConfigError
+from brokerkit.grants import PUBLISH, SUBSCRIBE
+
+PATH = "/etc/users.json"
+ANN = {"owner": "Ann", "secret": "hush", "pubchans": ["a", "b.*"], "subchans": []}
+
+
+def refusal(content: object) -> str:
+    """Give the message that refuses the content: bytes, or what becomes JSON."""
+    with pytest.raises(ConfigError) as error:
+        parse(content if isinstance(content, bytes) else json.dumps(content).encode(), PATH)
+    assert "hush" not in str(error.value)
+    return str(error.value)
+
+
+def users(content: object, prefix: bytes = b"") -> Users:
+    """Give the users in what becomes JSON."""
+    return parse(json.dumps(content).encode(), PATH, prefix)
+
+
+def login(known: Users, name: str = "ann") -> Any:
+    """Log in with the secret of ``ANN``."""
+    return known.login(UsernamePassword(name.encode(), b"hush"))
+
+
+def test_user_of_hpfeeds() -> None:
+    """An entry as hpfeeds has it is a user with literal channels."""
+    user = login(users({"ann": ANN}))
+    assert (user.name, user.source, user.owner) == (b"ann", "json:/etc/users.json", "Ann")
+    assert user.grants.permits(PUBLISH, b"a")
+    assert user.grants.permits(PUBLISH, b"b.*", literal=True)
+    assert not user.grants.permits(PUBLISH, b"b.c")
+    assert not user.grants.permits(SUBSCRIBE, b"a")
+
+
+def test_no_users() -> None:
+    """A file may be without users."""
+    assert len(users({})) == 0
+
+
+@pytest.mark.parametrize("ours", [{"publish": ["a.*"]}, {"subscribe": [">"]}, {"publish": [], "subscribe": []}])
+def test_our_keys_need_less(ours: dict[str, Any]) -> None:
+    """Where our own lists stand, hpfeeds' lists and the owner may be left out."""
+    user = login(users({"ann": {"secret": "hush", **ours}}))
+    assert user.grants.permits(PUBLISH, b"a.b") == bool(ours.get("publish"))
+    assert user.grants.permits(SUBSCRIBE, b"a.>", literal=False) == bool(ours.get("subscribe"))
+    assert user.owner == ""
+
+
+def test_both_kinds_of_lists() -> None:
+    """Literal names and patterns add up."""
+    user = login(users({"ann": {**ANN, "publish": ["c.>"]}}))
+    assert user.grants.permits(PUBLISH, b"a")
+    assert user.grants.permits(PUBLISH, b"c.d.e")
+
+
+def test_token() -> None:
+    """A token is enough to log in; then a secret is not needed."""
+    known = users({"ann": {**ANN, "token": "t1"}, "bob": {"token": "t2", "publish": ["a"]}})
+    assert known.login(Token(b"t1")).name == b"ann"
+    assert known.login(Token(b"t2")).name == b"bob"
+
+
+def test_unknown_keys_are_left_alone() -> None:
+    """What neither hpfeeds nor we know may stand in an entry, whatever it is."""
+    assert login(users({"ann": {**ANN, "comment": {"x": [1, None, 2.5]}}}))
+
+
+def test_owner_may_be_null() -> None:
+    """No owner is an empty owner."""
+    assert login(users({"ann": {**ANN, "owner": None}})).owner == ""
+
+
+def test_byte_order_mark() -> None:
+    """A byte order mark at the start, as Windows editors put it, is no part of the file."""
+    assert login(parse(b"\xef\xbb\xbf" + json.dumps({"ann": ANN}).encode(), PATH))
+
+
+def test_prefix() -> None:
+    """With a prefix, every name and pattern of the file lies under it."""
+    entry = {**ANN, "publish": ["c.*"], "subscribe": [">"], "subchans": ["x"]}
+    grants = login(users({"ann": entry}, b"honeypot")).grants
+    assert all(grants.permits(PUBLISH, name) for name in (b"honeypot.a", b"honeypot.b.*", b"honeypot.c.d"))
+    assert not any(grants.permits(PUBLISH, name) for name in (b"a", b"b.*", b"c.d", b"honeypot.x"))
+    assert grants.permits(SUBSCRIBE, b"honeypot.>", literal=False)
+    assert not grants.permits(SUBSCRIBE, b">", literal=False)
+    assert not grants.permits(SUBSCRIBE, b"x")
+
+
+@pytest.mark.parametrize("key", ANN)
+def test_hpfeeds_keys_are_mandatory(key: str) -> None:
+    """An entry without one of the four keys is refused, with its name and the key's."""
+    entry = {name: value for name, value in ANN.items() if name != key}
+    assert refusal({"ann": entry, "bob": ANN}).startswith(
+        f"{PATH}: 'ann': {key}: found nothing, expected each of owner"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("hush", "'ann': found a string, expected an object"),
+        (["hush"], "'ann': found a list, expected an object"),
+        ({**ANN, "secret": 5}, "'ann': secret: found a number, expected a string"),
+        ({**ANN, "secret": None}, "'ann': secret: found null, expected a string"),
+        ({**ANN, "secret": "\ud800hush"}, "'ann': secret: found half of a surrogate pair, expected Unicode text"),
+        ({**ANN, "owner": True}, "'ann': owner: found true or false, expected a string"),
+        ({**ANN, "token": ["hush"]}, "'ann': token: found a list, expected a string"),
+        ({**ANN, "pubchans": "hush"}, "'ann': pubchans: found a string, expected a list of strings"),
+        ({**ANN, "pubchans": None}, "'ann': pubchans: found null, expected a list of strings"),
+        ({**ANN, "subchans": ["a", 1.5]}, "'ann': subchans[1]: found a number, expected a string"),
+        ({**ANN, "subchans": [{}]}, "'ann': subchans[0]: found an object, expected a string"),
+        ({**ANN, "publish": {}}, "'ann': publish: found an object, expected a list of strings"),
+        (
+            {**ANN, "publish": ["a", ">.a"]},
+            "'ann': publish[1]: found '>.a', expected a pattern such as a.b, a.* or a.>",
+        ),
+        ({**ANN, "subscribe": [""]}, "'ann': subscribe[0]: found '', expected a pattern such as a.b, a.* or a.>"),
+        ({"publish": ["a"]}, "'ann': secret: found nothing, expected each of secret"),
+    ],
+)
+def test_bad_entries(entry: object, message: str) -> None:
+    """One bad entry refuses the file, and says where, what, and what was expected; never the value of a secret."""
+    assert refusal({"bob": ANN, "ann": entry}) == f"{PATH}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 1, column 1: found something else, expected JSON (Expecting value)"),
+        (b'{"ann": {"secret": "hush",}}', "line 1, column 27: found something else, expected JSON"),
+        (b'{"ann": "hush', "line 1, column 9: found something else, expected JSON"),
+        (b'{"\xff": 1}', "file: found other bytes at 2, expected UTF-8"),
+        (b"[" * 200_000, "file: found what cannot be read, expected JSON (RecursionError)"),
+        (b"[" + b"9" * 10_000 + b"]", "file: found what cannot be read, expected JSON (ValueError)"),
+        (b"[]", "file: found a list, expected an object with a member for each user"),
+        (b"null", "file: found null, expected an object"),
+        (b'{"ann": {}, "ann": {}}', "'ann': found two users of this name, expected one"),
+        (b'{"ann": {"secret": "hush", "secret": "hush"}}', "'ann': 'secret': found this key twice, expected it once"),
+        (b'{"\\ud800": {}}', "'\\ud800': found half of a surrogate pair, expected Unicode text"),
+        (b'{"%b": {}}' % (b"x" * 256), f"'{'x' * 256}': found a name of 256 bytes, expected at most 255"),
+    ],
+)
+def test_bad_files(content: bytes, message: str) -> None:
+    """What is not JSON, or not an object with one member for each user, is refused with its place."""
+    assert refusal(content).startswith(f"{PATH}: {message}")
+
+
+def test_shared_token() -> None:
+    """A token that two users have is refused: it would not say which of them it is."""
+    both = {"ann": {**ANN, "token": "hush"}, "bob": {**ANN, "token": "hush"}}
+    assert refusal(both) == f"{PATH}: 'bob': token: found the same as for 'ann', expected a token of its own"
+    assert len(users({"ann": {**ANN, "token": ""}, "bob": {**ANN, "token": ""}})) == 2
+
+
+KEYS = st.sampled_from(["owner", "secret", "pubchans", "subchans", "publish", "subscribe", "token", "x"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=3), inner, max_size=4),
+    max_leaves=12,
+)
+ENTRIES = st.fixed_dictionaries(
+    {"owner": st.text(), "secret": st.text()},
+    optional={
+        "pubchans": st.lists(st.text()),
+        "subchans": st.lists(st.text()) | VALUES,
+        "publish": st.lists(st.sampled_from(["a", "a.*", ">", ">.a", ""])) | VALUES,
+        "token": st.text() | VALUES,
+    },
+)
+
+
+@given(VALUES | st.dictionaries(st.text(max_size=5), ENTRIES), st.sampled_from([b"", b"honeypot"]))
+def test_any_json(content: object, prefix: bytes) -> None:
+    """Arbitrary JSON is users or a ConfigError, never anything else."""
+    with suppress(ConfigError):
+        assert isinstance(users(content, prefix), Users)
+
+
+@given(st.binary())
+def test_any_bytes(content: bytes) -> None:
+    """Arbitrary bytes are users or a ConfigError, never anything else."""
+    with suppress(ConfigError):
+        assert isinstance(parse(content, PATH), Users)
