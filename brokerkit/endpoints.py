@@ -1,0 +1,300 @@
+"""Endpoint strings, and what the kernel is told about the sockets behind them.
+
+Two grammars meet here: Twisted's (``tcp:4222:interface=127.0.0.1``, ``unix:/run/broker``) and that of the original
+hpfeeds broker (``tls:port=10000:key=broker.key:cert=broker.crt``).  Everything is checked before Twisted builds the
+endpoint, so that a slip is one line about the slip: a type or a keyword that nobody knows is refused and never guessed,
+for a guess could be plain text where TLS was meant.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import sys
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.endpoints import SSL4ServerEndpoint, serverFromString
+
+from brokerkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+
+ALL = "0.0.0.0"  # noqa: S104  every address: the default of the original hpfeeds broker
+MAX_PORT = 0xFFFF
+PRIVILEGED = 1024  # ports below this one need a right
+
+# The keywords of each type, in the order in which their values may stand without them; the first one has to be said.
+_KEYWORDS = {
+    "tcp": ("port", "interface", "backlog"),
+    "tcp6": ("port", "backlog", "interface"),
+    "ssl": (
+        "port", "privateKey", "certKey", "sslmethod", "interface", "backlog", "extraCertChain", "dhParameters",
+    ),
+    "tls": ("path", "port", "backlog", "interface"),
+    "unix": ("address", "mode", "backlog", "lockfile"),
+    "systemd": ("domain", "index", "name"),
+}  # fmt: skip
+_HPFEEDS_TLS = ("port", "interface", "key", "cert", "chain")
+_KEYWORD = re.compile(r"((?:[^\\=]|\\.)*)=(.*)", re.DOTALL)  # as in Twisted, a backslash hides an equals sign
+_COLONS = r"a colon inside a value is written \:, as in interface=\:\:1"
+_EXAMPLES = {
+    "tcp": "for example tcp:port=4222:interface=127.0.0.1",
+    "tls": "for example tls:port=10000:key=broker.key:cert=broker.crt",
+    "unix": "for example unix:/run/broker.sock",
+}
+_ADDRESS = re.compile(r"(?:([\w.-]*\.[\w.-]*|localhost|):)?([0-9]+)", re.ASCII)  # what is often written instead
+
+IDLE, INTERVAL, PROBES = 10, 5, 3  # seconds, seconds, count: a peer that is gone is noticed after 25 s
+# The kernel asks for more when less than this is unsent, so when its reader makes progress; otherwise it would take
+# megabytes at once, and then nothing for a while, and a slow reader would look like one that has stopped.
+UNSENT = 128 * 1024
+_NOTSENT_LOWAT = 25 if sys.platform == "linux" else None  # where the socket module does not have the name
+
+# What Linux and macOS let accepted sockets inherit: level, name, number where the name may be missing, value.
+_TUNING: tuple[tuple[int, str, int | None, int], ...] = (
+    (socket.IPPROTO_TCP, "TCP_NODELAY", None, 1),
+    (socket.SOL_SOCKET, "SO_KEEPALIVE", None, 1),
+    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", None, IDLE),
+    (socket.IPPROTO_TCP, "TCP_KEEPALIVE", None, IDLE),  # what macOS calls the line above
+    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", None, INTERVAL),
+    (socket.IPPROTO_TCP, "TCP_KEEPCNT", None, PROBES),
+    (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", _NOTSENT_LOWAT, UNSENT),
+)
+
+
+def server_endpoint(text: str, reactor: Any, where: str) -> IStreamServerEndpoint:  # noqa: ANN401  any reactor
+    """Give the endpoint that ``text`` describes; raise ``ConfigError`` naming ``where`` for what is wrong with it."""
+    try:
+        return _endpoint(text, reactor)
+    except _Unusable as problem:
+        raise ConfigError(where, "endpoint", text, problem.expected, problem.hint) from None
+
+
+def tune(port: IListeningPort) -> None:
+    """Set what accepted TCP sockets inherit; what is no TCP socket, or what the system does not know, is left alone."""
+    listening: socket.socket | None = getattr(port, "socket", None)
+    if listening is None or listening.family not in {socket.AF_INET, socket.AF_INET6}:
+        return
+    for level, name, number, value in _TUNING:
+        option = getattr(socket, name, number)
+        if option is not None:
+            with suppress(OSError):
+                listening.setsockopt(level, option, value)
+
+
+def where_bound(port: IListeningPort) -> str:
+    """Give the address that a port listens on: ``127.0.0.1:4222``, ``[::1]:4222`` or ``unix:/path``."""
+    address: Any = port.getHost()
+    if hasattr(address, "host"):
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        return f"{host}:{address.port}"
+    if hasattr(address, "name"):
+        return f"unix:{_text(address.name or '')}"
+    return str(address)
+
+
+def explain_bind_failure(error: BaseException | None, text: str) -> str:
+    """Give one line that says why nothing listens at the endpoint ``text``, and what can be done."""
+    cause: Any = getattr(error, "socketError", error)
+    place, port, other = _place(error)
+    number = getattr(cause, "errno", None)
+    if number == errno.EADDRINUSE or cause == "Cannot acquire lock":  # Twisted's words for a unix socket in use
+        return f"{place} is in use ({text}): stop the other program or choose another {other}"
+    if number == errno.EADDRNOTAVAIL or isinstance(cause, socket.gaierror):
+        return f"{place} cannot be listened on ({text}): this machine has no such address, choose another interface"
+    if number in {errno.EACCES, errno.EPERM} and 0 < port < PRIVILEGED:
+        return (
+            f"permission denied for {place} ({text}): "
+            f"choose a port from {PRIVILEGED} on, or give the program CAP_NET_BIND_SERVICE"
+        )
+    why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause) or type(cause).__name__
+    return f"{place} cannot be listened on ({text}): {' '.join(why.split())}"
+
+
+def _place(error: BaseException | None) -> tuple[str, int, str]:
+    """Say where it was: in words, as a port (0 for none), and what else could be chosen."""
+    interface, port = getattr(error, "interface", None), getattr(error, "port", None)
+    if isinstance(port, int):
+        return f"port {port} on {interface or 'every address'}", port, "port"
+    if port:
+        return f"unix socket {_text(port)}", 0, "path"
+    return "the endpoint", 0, "endpoint"
+
+
+def _text(path: str | bytes) -> str:
+    return path.decode(errors="backslashreplace") if isinstance(path, bytes) else path
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+class _Unusable(Exception):
+    """An endpoint string is not what was expected."""
+
+    def __init__(self, expected: str, hint: str = "") -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.hint = hint
+
+
+def _endpoint(text: str, reactor: Any) -> IStreamServerEndpoint:  # noqa: ANN401  any reactor
+    kind, *words = _words(text)
+    found = [(word, _KEYWORD.fullmatch(word)) for word in words]
+    values = [_unescaped(word) for word, keyword in found if not keyword]
+    keywords = [(_unescaped(keyword[1]), _unescaped(keyword[2])) for _, keyword in found if keyword]
+    if kind == "tls" and not any(values) and "path" not in dict(keywords):
+        return _tls(reactor, _arguments("tls", _HPFEEDS_TLS, [], keywords))
+    if kind in _KEYWORDS:
+        given = _arguments(kind, _KEYWORDS[kind], values, keywords)
+        if kind == "tls" and not Path(given["path"]).is_dir():
+            raise _Unusable("a directory of certificates", f"{given['path']} is none")
+    return _by_twisted(text, kind, reactor)
+
+
+def _words(text: str) -> list[str]:
+    """Split at each colon that no backslash stands before; the backslashes stay."""
+    words = [""]
+    letters = iter(text)
+    for letter in letters:
+        if letter == ":":
+            words.append("")
+        elif letter == "\\":
+            words[-1] += letter + _after_backslash(letters)
+        else:
+            words[-1] += letter
+    return words
+
+
+def _after_backslash(letters: Any) -> str:  # noqa: ANN401  an iterator of str
+    letter: str | None = next(letters, None)
+    if letter is None:
+        raise _Unusable("something behind the last backslash", r"a backslash itself is written \\")
+    return letter
+
+
+def _unescaped(word: str) -> str:
+    return re.sub(r"\\(.)", r"\1", word, flags=re.DOTALL)
+
+
+def _arguments(kind: str, names: tuple[str, ...], values: list[str], keywords: list[tuple[str, str]]) -> dict[str, str]:
+    """Give what was said, by keyword, when it is complete and each thing was said once."""
+    if len(values) > len(names):
+        raise _Unusable(f"{kind}: with at most {len(names)} values", _COLONS)
+    given = dict(zip(names, values, strict=False))
+    for key, value in keywords:
+        if key not in names:
+            raise _unknown_keyword(kind, names, key)
+        if key in given:
+            raise _Unusable(f"{key} once", _COLONS)
+        given[key] = value
+    if not given.get(names[0]):
+        raise _Unusable(f"{kind}: with {names[0]}=", _EXAMPLES.get(kind, ""))
+    _check_numbers(given)
+    return given
+
+
+def _unknown_keyword(kind: str, names: tuple[str, ...], key: str) -> _Unusable:
+    if key == "device":
+        hint = "device= is not supported yet: write interface= and an address of that device"
+    elif key in _HPFEEDS_TLS and kind in {"tcp", "tcp6"}:
+        hint = f"{key}= is for tls:, {kind}: would be plain text"
+    elif key in _HPFEEDS_TLS and kind == "tls":
+        hint = f"with {key}= the port is written port=, {_EXAMPLES['tls']}"
+    else:
+        hint = _suggestion(key, names) or f"{kind}: does not know {key}="
+    return _Unusable(f"keywords out of {', '.join(names)}", hint)
+
+
+def _check_numbers(given: dict[str, str]) -> None:
+    for key, most in (("port", MAX_PORT), ("backlog", 2**31 - 1)):
+        value = given.get(key, "0")
+        if not re.fullmatch("[0-9]{1,10}", value) or int(value) > most:
+            raise _Unusable(f"{key} as a whole number from 0 to {most}", f"{value!r} is none")
+
+
+def _suggestion(word: str, known: Any) -> str:  # noqa: ANN401  any iterable of str
+    near = get_close_matches(word.lower(), known, 1)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+# -- building -----------------------------------------------------------------------------------------------------
+
+
+def _by_twisted(text: str, kind: str, reactor: Any) -> IStreamServerEndpoint:  # noqa: ANN401  any reactor
+    """Let Twisted, or one of its plugins, read the string."""
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except OSError as error:
+        raise _unreadable(error) from None
+    except Exception as error:
+        if kind == "systemd" and isinstance(error, LookupError):
+            raise _Unusable("a socket that systemd has handed over", "see `man systemd.socket`") from None
+        if str(error).startswith("Unknown endpoint type"):
+            raise _unknown_type(text, kind) from None
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise _Unusable(f"a usable {kind}: endpoint", why) from None
+    return endpoint
+
+
+def _unknown_type(text: str, kind: str) -> _Unusable:
+    address = _ADDRESS.fullmatch(text)
+    if address:
+        interface = f":interface={address[1]}" if address[1] else ""
+        hint = f"did you mean tcp:port={address[2]}{interface}?"
+    else:
+        hint = _suggestion(kind, _KEYWORDS) or _EXAMPLES["tcp"]
+    return _Unusable(f"a type of endpoint: {', '.join(_KEYWORDS)} or another one that Twisted knows", hint)
+
+
+def _unreadable(error: OSError) -> _Unusable:
+    return _Unusable("a file that can be read", f"{_text(error.filename or '')}: {error.strerror or error}")
+
+
+def _tls(reactor: Any, given: dict[str, str]) -> IStreamServerEndpoint:  # noqa: ANN401  any reactor
+    """Give TLS as hpfeeds writes it."""
+    options = _certificate(given.get("key", "key.pem"), given.get("cert", "cert.pem"), given.get("chain"))
+    port, interface = int(given["port"]), given.get("interface", ALL)
+    return SSL4ServerEndpoint(reactor, port, options, interface=interface)
+
+
+def _certificate(key: str, cert: str, chain: str | None) -> Any:  # noqa: ANN401  CertificateOptions
+    """Load key and certificate; certificates behind the first one are its chain, as are those of the chain's file."""
+    # Imported here: OpenSSL is slow to load, and only TLS needs it.
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.x509 import load_pem_x509_certificates
+    from OpenSSL import SSL
+    from twisted.internet.ssl import CertificateOptions, TLSVersion
+
+    found = _pem(cert, "a certificate", load_pem_x509_certificates)
+    extra = _pem(chain, "certificates", load_pem_x509_certificates) if chain is not None else []
+    # The password is None: OpenSSL itself would ask the terminal for one, and there may be none.
+    private = _pem(key, "a private key without a password", lambda pem: load_pem_private_key(pem, None))
+    options = CertificateOptions(
+        privateKey=private,
+        certificate=found[0],
+        extraCertChain=found[1:] + extra,
+        raiseMinimumTo=TLSVersion.TLSv1_2,
+    )
+    try:
+        options.getContext()
+    except SSL.Error as error:
+        reasons = "; ".join(reason for _, _, reason in error.args[0])
+        raise _Unusable("a key and a certificate that belong together", f"{key}, {cert}: {reasons}") from None
+    return options
+
+
+def _pem(path: str, what: str, read: Callable[[bytes], Any]) -> Any:  # noqa: ANN401  what ``read`` gives
+    try:
+        return read(Path(path).read_bytes())
+    except OSError as error:
+        raise _unreadable(error) from None
+    except (ValueError, TypeError) as error:
+        why = str(error).partition(". See http")[0]
+        raise _Unusable(f"{what} in PEM", f"{path}: {why}") from None

@@ -1,0 +1,166 @@
+"""One endpoint of one stream protocol: it listens, makes sessions, counts, and closes what it opened.
+
+The counts are plain integers that sessions add to and the metrics page reads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from brokerkit.endpoints import explain_bind_failure, server_endpoint, tune, where_bound
+from brokerkit.errors import OperatorError
+from brokerkit.outbox import Limits
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IAddress, IListeningPort
+    from twisted.python.failure import Failure
+
+    from brokerkit.broker import Broker
+    from brokerkit.config import Listen
+    from brokerkit.session import Session, Settings
+
+log = Logger()
+
+GRACE = 2.0  # seconds that connections get to take their last bytes when the listener stops
+
+
+@attrs.define
+class Counts:
+    """What has happened at one listener since the start; ``errors`` and ``slow`` by a fixed few words."""
+
+    accepted: int = 0
+    logins: int = 0
+    logins_refused: int = 0
+    messages_in: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    paced: int = 0
+    errors: Counter[str] = attrs.field(factory=Counter)
+    slow_readers: Counter[str] = attrs.field(factory=Counter)
+
+    def error(self, kind: str) -> None:
+        """Count something that a peer did wrong."""
+        self.errors[kind] += 1
+
+    def slow(self, why: str) -> None:
+        """Count a reader that was given up."""
+        self.slow_readers[why] += 1
+
+
+class Listener(Service):
+    """Listens as a ``Listen`` says and makes a ``session`` for each connection.
+
+    ``shared`` is whatever the sessions of this listener have in common (``Session.prepare``).
+    """
+
+    def __init__(self, broker: Broker, listen: Listen, session: type[Session], settings: Settings) -> None:
+        """Take what to listen for; nothing is opened before the service starts."""
+        self.broker = broker
+        self.clock: Any = broker.reactor
+        self.protocol = listen.protocol
+        self.listen = listen
+        self.settings = settings
+        self.prefix = listen.topic_prefix.encode()
+        self.limits = Limits(settings.outbox_limit, settings.outbox_deadline)
+        self.counts = Counts()
+        self.sessions: set[Session] = set()
+        self.factory = SessionFactory(self, session)
+        self.shared = session.prepare(self)
+        self.port: IListeningPort | None = None
+        self._emptied: Deferred[None] | None = None
+        self._endpoint = server_endpoint(listen.endpoint, broker.reactor, listen.protocol)
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as ``host:port``; empty while it does not."""
+        return where_bound(self.port) if self.port is not None else ""
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes written to all connections there have been."""
+        return self.counts.bytes_out + sum(s.outbox.sent for s in self.sessions)
+
+    def privilegedStartService(self) -> None:
+        """Open the port; raise ``OperatorError`` if that fails."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        if self.port is None:
+            self._open()
+
+    def startService(self) -> None:
+        """Open the port, if it is not open yet, and say so."""
+        super().startService()  # type: ignore[no-untyped-call]
+        if self.port is None:
+            self._open()
+
+    def _open(self) -> None:
+        failures: list[Failure] = []
+        self._endpoint.listen(self.factory).addCallbacks(self._opened, failures.append)
+        if failures:
+            text = explain_bind_failure(failures[0].value, self.listen.endpoint)
+            raise OperatorError(text)
+
+    def _opened(self, port: IListeningPort) -> None:
+        self.port = port
+        tune(port)
+        log.info("{protocol} listening on {address}", protocol=self.protocol, address=self.address)
+
+    def opened(self, session: Session) -> bool:
+        """Take note of a connection; say whether there is room for it."""
+        self.counts.accepted += 1
+        self.sessions.add(session)
+        return len(self.sessions) <= self.settings.max_connections
+
+    def closed(self, session: Session) -> None:
+        """Take note of the end of a connection."""
+        if session in self.sessions:
+            self.sessions.discard(session)
+            self.counts.bytes_out += session.outbox.sent
+        if self._emptied is not None and not self.sessions:
+            emptied, self._emptied = self._emptied, None
+            emptied.callback(None)
+
+    def stopService(self) -> Deferred[None]:
+        """Listen no more, let every connection take its last bytes, then cut it; done when all are gone."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        port, self.port = self.port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        if not self.sessions:
+            return
+        emptied = self._emptied = Deferred[None]()
+        with self.broker.turn:
+            for session in list(self.sessions):
+                session.close()
+        alarm = self.clock.callLater(GRACE, self._cut)
+        await emptied
+        if alarm.active():
+            alarm.cancel()
+
+    def _cut(self) -> None:
+        for session in list(self.sessions):
+            session.drop()
+
+
+class SessionFactory(Factory):
+    """What Twisted asks for a protocol."""
+
+    noisy = False
+
+    def __init__(self, listener: Listener, session: type[Session]) -> None:
+        """Make sessions of that class, belonging to that listener."""
+        self._listener = listener
+        self._session = session
+
+    def buildProtocol(self, addr: IAddress | None) -> Session:  # noqa: ARG002
+        """Give the session of a new connection."""
+        return self._session(self._listener)

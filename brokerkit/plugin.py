@@ -1,0 +1,57 @@
+"""What protocol plugins are made of, and how they are found.
+
+A file in ``twisted/plugins/`` holds a ``StreamProtocol`` with the dotted name of its session class; the class is
+imported when a listener is made.  HTTP and datagram protocols implement ``IProtocolPlugin`` themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.plugin import IPlugin, getPlugins
+from twisted.python.reflect import namedAny
+from zope.interface import implementer
+
+from brokerkit.errors import OperatorError
+from brokerkit.interfaces import IProtocolPlugin
+
+
+@implementer(IPlugin, IProtocolPlugin)
+class StreamProtocol:
+    """A protocol of one connection, one session; ``session`` and ``caller`` are dotted names of classes."""
+
+    def __init__(
+        self, name: str, session: str, *, description: str = "", default: str | None = None, caller: str | None = None
+    ) -> None:
+        """Take the names; nothing is imported yet."""
+        self.name = name
+        self.description = description or name
+        self.default = default
+        self._session = session
+        self._caller = caller
+
+    def settings(self) -> Any:  # noqa: ANN401  the session's own class
+        """Give the session's settings class."""
+        return namedAny(self._session).settings
+
+    def service(self, broker: Any, listen: Any) -> Any:  # noqa: ANN401  a Broker, a Listen, an IService
+        """Give the listener."""
+        from brokerkit.listener import Listener
+
+        settings = listen.settings if listen.settings is not None else self.settings()()
+        return Listener(broker, listen, namedAny(self._session), settings)
+
+    def caller(self, name: str, secret: str) -> Any:  # noqa: ANN401  an ICaller
+        """Give the client's side, if there is one."""
+        return namedAny(self._caller)(name, secret) if self._caller else None
+
+
+def protocols() -> dict[str, Any]:
+    """Give every installed protocol by its name; raise ``OperatorError`` if two have the same."""
+    found: dict[str, Any] = {}
+    for plugin in getPlugins(IProtocolPlugin):
+        if plugin.name in found:
+            text = f"two protocol plugins are called {plugin.name!r}: {found[plugin.name]!r} and {plugin!r}"
+            raise OperatorError(text)
+        found[plugin.name] = plugin
+    return dict(sorted(found.items()))

@@ -1,0 +1,408 @@
+"""Any stream connection: chunk in, runs and commands out to a table of methods, one write for each outbox.
+
+This is the only superclass that a stream protocol has.  It pulls from its wire: first a run of well-spelled
+publishes, then one other item, and so on until the wire has nothing more.  It stops pulling while a login is being
+decided and after a fatal error, so nothing behind those is ever parsed; what arrives meanwhile is held as bytes, with
+reading paused.
+
+A protocol gives ``make_wire``, the ``commands`` table (type of item → name of method) and the few methods below that
+are marked as its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+from twisted.cred.credentials import Anonymous, ICredentials
+from twisted.cred.error import LoginFailed as NotAccepted
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
+from twisted.logger import Logger
+
+from brokerkit.errors import ClientError, LoginFailed, NotAllowed, ProtocolViolation
+from brokerkit.gathering import SMALL
+from brokerkit.outbox import Outbox
+from brokerkit.pacing import Pace
+from brokerkit.realm import Mind
+from brokerkit.run import Spoken
+from brokerkit.topics import beneath, is_pattern, under
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from twisted.internet.interfaces import IDelayedCall
+    from twisted.python.failure import Failure
+
+    from brokerkit.client import Client
+    from brokerkit.framing import Framing
+    from brokerkit.listener import Listener
+    from brokerkit.run import Batch, Message, Run
+    from brokerkit.subscription import Subscription
+
+log = Logger()
+
+LINGER = 1.0  # seconds for the peer to read its last words before the connection is cut
+
+
+@attrs.frozen
+class Settings:
+    """What every stream listener can be told; a protocol subclasses it for its own.  Bytes and seconds."""
+
+    max_connections: int = 65536
+    max_subscriptions: int = 65536
+    outbox_limit: int = 64 * 1024 * 1024
+    outbox_deadline: float = 10.0
+    login_timeout: float = 10.0
+
+
+class Session(Protocol):
+    """One connection.  ``client`` is there after the login and only then."""
+
+    settings: ClassVar[type[Settings]] = Settings
+    commands: ClassVar[dict[type, str]] = {}
+
+    def __init__(self, listener: Listener) -> None:
+        """Belong to a listener; nothing happens before the connection is made."""
+        self.listener = listener
+        self.wire: Any = None
+        self.client: Client | None = None
+        self.outbox: Outbox  # set when the connection is made
+        self.peer = ""
+        self.needs_login = True  # whether a peer must log in in time
+        self.eager = True  # whether publishes may be taken in runs
+        self.heard = True  # whether anything has come since somebody looked
+        self._turn = listener.broker.turn
+        self._counts = listener.counts
+        self._asking = False
+        self._deciding = False
+        self._pace: Pace | None = None  # made when first needed
+        self._closing = False
+        self._gone = False
+        self._told = False
+        self._postponed: object | None = None
+        self._credentials: ICredentials | None = None
+        self._timer: IDelayedCall | None = None
+
+    # -- a protocol's own -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def prepare(cls, listener: Listener) -> Any:  # noqa: ANN401, ARG003  the protocol's own business
+        """Make what all sessions of one listener share (``listener.shared``)."""
+        return None
+
+    def make_wire(self) -> Any:  # noqa: ANN401  any object with feed, scan, next, settle and drop
+        """Give this connection's wire."""
+        raise NotImplementedError
+
+    def greet(self) -> None:
+        """Say the first words, if the protocol has the broker speak first."""
+
+    def welcome(self) -> None:
+        """Do what follows a login."""
+
+    def unwelcome(self, credentials: ICredentials) -> ClientError:  # noqa: ARG002
+        """Give the error that answers refused credentials."""
+        return LoginFailed("login refused")
+
+    def too_late(self) -> ClientError:
+        """Give the error that answers a peer which did not log in in time."""
+        return LoginFailed("login timed out")
+
+    def too_many(self) -> ClientError:
+        """Give the error that answers one connection too many."""
+        return ClientError("too many connections")
+
+    def spell(self, error: ClientError) -> bytes:  # noqa: ARG002
+        """Give the bytes that answer an error; empty for silence."""
+        return b""
+
+    def may_not(self, batch: Batch) -> bool:
+        """Answer a publish that is not allowed; say whether what follows it is still published."""
+        topic = beneath(self.listener.prefix, batch.topic)
+        self.refuse(NotAllowed(f"you may not publish to {topic!r}", fatal=False))
+        return True
+
+    # -- from Twisted -----------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        listener = self.listener
+        transport: Any = self.transport
+        self.peer = f"{listener.protocol} {_address(transport.getPeer())}"
+        self._direct = isinstance(transport, Connection) and not transport.TLS
+        self.outbox = Outbox(
+            transport,
+            self._turn,
+            listener.clock,
+            listener.limits,
+            self._stopped,
+            peer=self.peer,
+            direct=self._direct,
+        )
+        self.wire = self.make_wire()
+        with self._turn:
+            admitted = listener.opened(self)
+            self.greet()
+            if not admitted:
+                self.refuse(self.too_many())
+            elif self.needs_login and self.client is None:
+                timeout = listener.settings.login_timeout
+                self._timer = listener.clock.callLater(timeout, self._late)
+
+    def dataReceived(self, chunk: bytes) -> None:
+        """Parse and do what has come in, and write what that caused."""
+        self._counts.bytes_in += len(chunk)
+        if self._closing:
+            return
+        self.heard = True
+        turn = self._turn
+        turn.depth += 1  # what `with turn:` does, at a third of the price: this is the message path
+        try:
+            self.wire.feed(chunk)
+            self._advance()
+        finally:
+            turn.leave(small=len(chunk) <= SMALL)
+        if turn.congested and not turn.depth:
+            self._wait_for(turn.congested)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        """End: the subscriptions go, and nothing that is under way comes back."""
+        self._gone = self._closing = True
+        self._stop_timer()
+        self._stop_waiting()
+        self.outbox.forget()
+        self.wire.drop()
+        self.listener.closed(self)
+        self._turn.after(self._leave)
+
+    # -- pulling ----------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Pull from the wire until it has nothing more, or nothing more may be read."""
+        wire = self.wire
+        try:
+            while not (self._deciding or self._closing):
+                if self.eager and self.client is not None and self._postponed is None:
+                    run = wire.scan()
+                    if run is not None:
+                        self.publish(run)
+                        if wire.pos == len(wire.chunk):
+                            break
+                        continue
+                item, self._postponed = self._postponed, None
+                if item is None and (item := wire.next()) is None:
+                    break
+                self._obey(item)
+        except ClientError as error:
+            self.refuse(error)
+        except Exception:
+            log.failure("{peer}: dropped because of a bug", peer=self.peer)
+            self._counts.error("bug")
+            self.drop()
+        wire.settle()
+
+    def _obey(self, item: object) -> None:
+        """Do one command; what follows it is read also when it is refused, unless the error is fatal."""
+        try:
+            getattr(self, self.commands[item.__class__])(item)
+        except ClientError as error:
+            self.refuse(error)
+
+    def publish(self, run: Run) -> None:
+        """Publish a run, of the wire's own or not."""
+        client: Any = self.client
+        try:
+            self._counts.messages_in += client.deliver(run)
+        finally:
+            run.clear()
+
+    def postpone(self, item: object) -> None:
+        """Take ``item`` again when the login that is being decided is done."""
+        self._postponed = item
+
+    # -- in the broker's own words: for protocols that do not prescribe others -----------------------------------------
+
+    def logged_in(self) -> Client:
+        """Give the client; raise ``LoginFailed`` where there is none yet."""
+        if self.client is None:
+            raise LoginFailed("log in first")
+        return self.client
+
+    def say(self, message: Message) -> None:
+        """Publish one message, its names being this listener's; raise ``LoginFailed`` before the login."""
+        self.logged_in()
+        prefix = self.listener.prefix
+        reply = under(prefix, message.reply) if message.reply else b""
+        self.publish(Spoken([message._replace(topic=under(prefix, message.topic), reply=reply)]))
+
+    def subscribe(self, name: bytes, framing: Framing, *, tag: bytes = b"", literal: bool = False) -> Subscription:
+        """Subscribe this connection to a name of this listener's: a pattern, unless it is said to be ``literal``.
+
+        Raises the ``ClientError`` that answers it: not logged in, not a pattern, one too many, not allowed.
+        """
+        client = self.logged_in()
+        if not (literal or is_pattern(name)):
+            raise ProtocolViolation(f"{name!r} is not a pattern", fatal=False)
+        if len(client.subscriptions) >= self.listener.settings.max_subscriptions:
+            raise NotAllowed("too many subscriptions", fatal=False)
+        try:
+            return client.subscribe(under(self.listener.prefix, name), framing=framing, tag=tag, literal=literal)
+        except NotAllowed:
+            raise NotAllowed(f"you may not subscribe to {name!r}", fatal=False) from None
+
+    # -- logging in -------------------------------------------------------------------------------------------------
+
+    def login(self, credentials: ICredentials) -> None:
+        """Ask the portal.  Nothing more is parsed before it has answered."""
+        self._deciding = self._asking = True
+        self._credentials = credentials
+        decision = self.listener.broker.login(credentials, Mind(self.outbox))
+        decision.addCallbacks(self._let_in, self._turn_away)
+        decision.addErrback(self._failed)
+        self._asking = False
+        if self._deciding and not self._closing:
+            self._hold()
+
+    def _let_in(self, client: Client) -> None:
+        if self._closing:
+            client.leave()
+            return
+        former, self.client = self.client, client
+        self._stop_timer()
+        client.gate.refused = self._refused
+        if former is not None:
+            client.take_over(former)
+            former.leave()
+        self._counts.logins += 1
+        self._decided(self.welcome)
+
+    def _turn_away(self, failure: Failure) -> None:
+        if self._closing:
+            return
+        if not failure.check(NotAccepted):
+            log.failure("{peer}: the users cannot be asked", failure, peer=self.peer)
+        self._counts.logins_refused += 1
+        error = self.unwelcome(self._credentials or Anonymous())
+        self._decided(lambda: self.refuse(error))
+
+    def _failed(self, failure: Failure) -> None:
+        log.failure("{peer}: dropped because of a bug", failure, peer=self.peer)
+        self.drop()
+
+    def _decided(self, then: Callable[[], None]) -> None:
+        """Go on with what was held; at once if the decision came while it was being asked for."""
+        self._credentials = None
+        if self._asking:
+            self._deciding = False
+            then()
+            return
+        with self._turn:
+            self._deciding = False
+            then()
+            self._advance()
+        self._release()
+
+    def _late(self) -> None:
+        self._timer = None
+        with self._turn:
+            self.refuse(self.too_late())
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refused(self, batch: Batch) -> bool:
+        return self.may_not(batch) and not self._closing
+
+    # -- holding and pacing -----------------------------------------------------------------------------------------
+
+    def _hold(self) -> None:
+        self.transport.pauseProducing()  # type: ignore[union-attr]
+
+    def _release(self) -> None:
+        paced = self._pace is not None and self._pace.waiting
+        if not (self._deciding or paced or self._gone):
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+
+    def _stop_waiting(self) -> None:
+        if self._pace is not None:
+            self._pace.stop()
+
+    def _wait_for(self, congested: list[Outbox]) -> None:
+        """Read no more until the outboxes that this chunk filled have drained, or the time is up."""
+        if self._gone or self.client is None or (self._pace is not None and self._pace.waiting):
+            return
+        if self._pace is None:
+            self._pace = Pace(self.listener.clock, self._release)
+        self._counts.paced += 1
+        self._hold()
+        self._pace.wait_for(congested)
+
+    # -- ending -----------------------------------------------------------------------------------------------------
+
+    def refuse(self, error: ClientError) -> None:
+        """Answer an error, count it, say it once in the log, and hang up if it is fatal."""
+        if self._closing:
+            return
+        self._counts.error(error.kind)
+        if not self._told:
+            self._told = True
+            log.info("{peer}: {kind}: {reply}", peer=self.peer, kind=error.kind, reply=error.reply)
+        answer = self.spell(error)
+        if answer:
+            self.outbox.put(answer)
+        if error.fatal:
+            self.close()
+
+    def close(self) -> None:
+        """Hang up when what is queued has been written; read nothing more."""
+        if self._closing:
+            return
+        self._closing = True
+        self._stop_timer()
+        self.wire.drop()
+        self._leave()
+        self.outbox.finish()
+
+    def drop(self) -> None:
+        """Cut the connection at once."""
+        self._closing = True
+        self._stop_timer()
+        self.outbox.forget()
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def _stopped(self, why: str) -> None:
+        """Hear from the outbox that it has been written out, or has given the reader up."""
+        if self._gone:
+            return
+        if why != "finished":
+            self._counts.slow(why)
+            self.drop()
+        elif self._direct:
+            self._linger()
+        else:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and let the peer read it: closing over unread input would be a reset."""
+        self._stop_timer()
+        self.transport.loseWriteConnection()  # type: ignore[union-attr]
+        self._timer = self.listener.clock.callLater(LINGER, self._cut)
+        self._deciding = False
+        self._stop_waiting()
+        self._release()
+
+    def _cut(self) -> None:
+        self._timer = None
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def _leave(self) -> None:
+        if self.client is not None:
+            self.client.leave()
+
+
+def _address(address: Any) -> str:  # noqa: ANN401  whatever a transport calls its peer
+    host = getattr(address, "host", None)
+    return f"{host}:{address.port}" if host is not None else str(address)
