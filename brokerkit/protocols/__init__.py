@@ -1,0 +1,1 @@
+"""The protocols: each a folder that knows nothing of the others."""

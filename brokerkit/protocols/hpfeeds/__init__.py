@@ -1,0 +1,1 @@
+"""hpfeeds: the wire protocol of honeypots."""
