@@ -1,0 +1,210 @@
+"""The whole wiring on one screen: flags and file → configuration → broker → a service that twistd can run."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import MultiService
+from twisted.application.service import Service as IsService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.plugin import getPlugins
+from twisted.python import usage
+
+from brokerkit import config as configuration
+from brokerkit.broker import Broker
+from brokerkit.checkers.plugins import describe, find
+from brokerkit.config import Config, Listen
+from brokerkit.descriptors import raise_limit
+from brokerkit.errors import ConfigError, OperatorError
+from brokerkit.gathering import Gathering
+from brokerkit.interfaces import ICheckerPlugin
+from brokerkit.metrics import Exporter
+from brokerkit.place import say_running, say_stopped
+from brokerkit.plugin import protocols
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from twisted.application.service import IService
+
+log = Logger()
+
+
+class StartFailed(SystemExit, Exception):
+    """The broker cannot start, and the text says why.
+
+    Being a ``SystemExit`` it ends the process without a traceback; being an ``Exception`` it lets twistd remove its pid
+    file, and tell the process that waits for the daemon, on the way.
+    """
+
+    def __init__(self, error: OperatorError) -> None:
+        """Print the one line; past the log, which twistd may have made of stderr."""
+        super().__init__(f"brokerkit: {error}")
+        self.code = 1
+        if sys.__stderr__ is not None:
+            sys.__stderr__.write(f"brokerkit: {error}\n")
+
+
+def make_broker(
+    config: Config,
+    reactor: Any,  # noqa: ANN401  any reactor, also a test's
+    checkers: Sequence[Any] = (),
+    plugins: Mapping[str, Any] | None = None,
+) -> Broker:
+    """Build a broker from its configuration; nothing is opened before it starts.
+
+    ``checkers`` are a program's own sources of users, asked before those of the configuration; ``plugins`` are the
+    protocols to choose from, all that are installed if not given.  Raises ``OperatorError`` for what cannot work.
+    """
+    plugins = protocols() if plugins is None else plugins
+    sources = list(getPlugins(ICheckerPlugin))
+    checkers = [*checkers, *(find(text, sources, reactor, config.source) for text in config.auth)]
+    if config.listen and not checkers:
+        text = f"{config.source}: auth: nobody could log in; say who may, for example with --auth json:users.json"
+        raise OperatorError(text)
+    broker = Broker(reactor, checkers, config.name)
+    for checker in checkers:
+        if isinstance(checker, IsService):
+            checker.setServiceParent(broker)
+    for i, listen in enumerate(config.listen):
+        try:
+            service = plugins[listen.protocol].service(broker, listen)
+        except ConfigError as error:
+            where = f"{config.source}: listen[{i}]"
+            raise ConfigError(where, error.key, error.found, error.expected, error.hint) from None
+        service.setServiceParent(broker)
+    if config.exporter is not None:
+        Exporter(broker, *configuration.parse_exporter(config.exporter, config.source)).setServiceParent(broker)
+    return broker
+
+
+class Flags(usage.Options):
+    """The flags of ``twistd brokerkit`` that are always there."""
+
+    optParameters = [
+        ["config", "c", None, "TOML file; the flags are added to it or replace what it says."],
+        ["exporter", None, None, "HOST:PORT for /metrics and /healthz (off unless given)."],
+        ["data-dir", None, None, "Directory for what lasts."],
+        ["name", None, None, "The broker's name, as clients see it."],
+    ]
+    optFlags = [["table", None, "Print what listens where, and commands that try it."]]
+
+    def __init__(self) -> None:
+        """Begin with nothing said."""
+        self.auth: list[str] = []
+        self.listen: list[Listen] = []
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def opt_auth(self, source: str) -> None:
+        """Source of users (see --help-auth); may be given again, and is asked in that order."""
+        self.auth.append(source)
+
+    def opt_help_auth(self) -> None:
+        """Show the sources of users and exit."""
+        sys.stdout.write(describe(list(getPlugins(ICheckerPlugin))) + "\n")
+        raise SystemExit(0)
+
+    def configuration(self) -> Config:
+        """Give the file's configuration with the flags on top."""
+        plugins = protocols()
+        file = configuration.load(self["config"], plugins) if self["config"] else Config(source="command line")
+        return configuration.merge(
+            file,
+            name=self["name"],
+            data_dir=self["data-dir"],
+            exporter=self["exporter"],
+            auth=tuple(self.auth),
+            listen=tuple(self.listen),
+        )
+
+
+def Options() -> Flags:
+    """Give the flags, with one for each protocol that is installed."""
+    flags = {f"opt_{name}": _listen_flag(name, plugin.description) for name, plugin in protocols().items()}
+    options: Flags = type("Options", (Flags,), flags)()
+    return options
+
+
+def _listen_flag(protocol: str, description: str) -> Any:  # noqa: ANN401  what usage.Options calls for a flag
+    def opt(flags: Flags, endpoint: str) -> None:
+        flags.listen.append(Listen(protocol, endpoint))
+
+    opt.__doc__ = f"Endpoint for {description}; may be given again."
+    return opt
+
+
+class Program(MultiService):
+    """The broker as a program: it raises the limits of the process, says when it is ready, and fails with one line."""
+
+    def __init__(self, broker: Broker, config: Config, *, table: bool = False) -> None:
+        """Run that broker."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.broker = broker
+        broker.turn.gathering = Gathering(broker.reactor, broker.turn.write)
+        self._auth = config.auth
+        self._directory = Path(config.data_dir) if config.data_dir else None
+        self._table = table
+        broker.setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Open the ports."""
+        raise_limit()
+        try:
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+        except OperatorError as error:
+            self._fail(error)
+
+    def startService(self) -> None:
+        """Start the rest."""
+        try:
+            super().startService()  # type: ignore[no-untyped-call]
+        except OperatorError as error:
+            self._fail(error)
+        if self._directory is not None:
+            self._write_down(self._directory)
+        self.broker.reactor.callWhenRunning(self._say_ready)  # only from then on a signal stops it in good order
+
+    def _say_ready(self) -> None:
+        signal.signal(signal.SIGHUP, lambda *_: self.broker.reactor.callFromThread(self.broker.look_again))
+        log.info("brokerkit ready")
+        if self._table:
+            from brokerkit.cli.table import show  # rich is slow to import, and only needed here
+
+            show(self.broker, self._directory, self._auth)
+
+    def _write_down(self, directory: Path) -> None:
+        """Leave word for ``brokerkit pub`` and ``sub`` where this broker can be reached."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            say_running(directory, {x.protocol: x.address for x in reversed(self.broker.listeners)})
+        except OSError as error:
+            text = f"{directory}: the data directory cannot be written to: {error.strerror}"
+            self._fail(OperatorError(text))
+
+    def stopService(self) -> Deferred[None]:
+        """Stop everything; done when every connection is closed."""
+        if self._directory is not None:
+            say_stopped(self._directory)
+        return maybeDeferred(super().stopService)
+
+    def _fail(self, error: OperatorError) -> None:
+        Deferred.fromCoroutine(self.broker.stop())
+        raise StartFailed(error) from None
+
+
+def makeService(options: Flags) -> IService:
+    """Give what twistd runs, from the flags; ends the process with one line if they cannot work."""
+    from twisted.internet import reactor
+
+    try:
+        config = options.configuration()
+        if not config.listen:
+            text = "nothing to listen for: give --config, or a protocol such as --nats tcp:port=4222"
+            raise OperatorError(text)
+        return Program(make_broker(config, reactor), config, table=bool(options["table"]))
+    except OperatorError as error:
+        raise StartFailed(error) from None

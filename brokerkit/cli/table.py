@@ -1,0 +1,62 @@
+"""What ``brokerkit run`` prints when it is ready: what listens where, who may log in, and commands that try it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from brokerkit import __version__
+from brokerkit.place import DEMO, default_directory, demo_secret
+
+if TYPE_CHECKING:
+    from brokerkit.broker import Broker
+
+TOPIC = "demo.hello"
+
+
+def show(broker: Broker, directory: Path | None, auth: tuple[str, ...]) -> None:
+    """Print the table and, below it, one command to copy for each protocol, never wrapped."""
+    # twistd sends what is printed to sys.stdout into its log
+    console = Console(file=sys.__stdout__, soft_wrap=True, highlight=False)
+    table = Table(box=None, header_style="bold")
+    for title in ("PROTOCOL", "ADDRESS", "AUTHENTICATION"):
+        table.add_column(title, overflow="fold")
+    for listener in broker.listeners:
+        table.add_row(listener.protocol, listener.address, ", ".join(auth))
+    console.print(f"\nbrokerkit {__version__} is ready\n")
+    console.print(table, crop=False)
+    commands = _commands(broker, directory, auth)
+    if commands:
+        console.print("\nTry it, in another terminal:")
+    for command in commands:
+        console.print(f"  {command}", markup=False)
+    if directory is not None and demo_secret(directory):
+        console.print(f"\nThe user {DEMO!r} and its secret stand in {directory / 'users.json'}\n", markup=False)
+    console.file.flush()
+
+
+def _commands(broker: Broker, directory: Path | None, auth: tuple[str, ...]) -> list[str]:
+    """Give, for each protocol, a command that listens and one that speaks; only such as can work."""
+    if "anonymous" not in auth and not (directory is not None and demo_secret(directory)):
+        return []
+    where = f" --data-dir {directory}" if directory is not None and directory != default_directory() else ""
+    commands = []
+    for listener in broker.listeners:
+        if listener.listen.endpoint.startswith("tcp"):
+            server = f"--server {listener.protocol}://{listener.address}{where}"
+            commands.append(f"{_program()} sub {server} {TOPIC}")
+            commands.append(f'{_program()} pub {server} {TOPIC} "hello by {listener.protocol}"')
+    return commands
+
+
+def _program() -> str:
+    """Give the name that this program can be called by from here."""
+    if shutil.which("brokerkit") is not None:
+        return "brokerkit"
+    beside = Path(sys.executable).with_name("brokerkit")
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)

@@ -1,0 +1,30 @@
+"""What twistd finds of brokerkit: the service, the protocols, the sources of users.
+
+Every ``twistd --help`` on the machine loads this file, so it imports nothing heavy: what the names stand for is
+imported when it is used.
+"""
+
+from twisted.application.service import ServiceMaker
+
+from brokerkit.checkers.plugins import anonymous, env, json
+from brokerkit.plugin import StreamProtocol
+
+__all__ = ["anonymous", "brokerkit", "env", "hpfeeds", "json", "nats"]
+
+brokerkit = ServiceMaker("brokerkit", "brokerkit.app", "A message broker for several protocols.", "brokerkit")
+
+hpfeeds = StreamProtocol(
+    "hpfeeds",
+    "brokerkit.protocols.hpfeeds.session.HpfeedsSession",
+    description="hpfeeds, the wire protocol of honeypots",
+    default="tcp:port=10000:interface=127.0.0.1",
+    caller="brokerkit.protocols.hpfeeds.caller.HpfeedsCaller",
+)
+
+nats = StreamProtocol(
+    "nats",
+    "brokerkit.protocols.nats.session.NatsSession",
+    description="NATS, the core client protocol",
+    default="tcp:port=4222:interface=127.0.0.1",
+    caller="brokerkit.protocols.nats.caller.NatsCaller",
+)
