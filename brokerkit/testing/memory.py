@@ -1,0 +1,289 @@
+"""A broker in memory, and the two kinds of things that connect to it.
+
+A ``Peer`` is raw bytes over a transport in memory that can stop reading, hang up or be reset.  A ``Client`` is a peer
+that speaks a protocol by its caller.  Time stands still unless a test moves it (``MemoryBroker.advance``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import deferLater
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from brokerkit.app import make_broker
+from brokerkit.checkers.memory import MemoryUsers
+from brokerkit.config import Config, structure
+from brokerkit.plugin import protocols
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from twisted.cred.credentials import ICredentials
+    from twisted.internet.defer import Deferred
+
+    from brokerkit.broker import Broker
+    from brokerkit.client import Client as BrokerClient
+    from brokerkit.grants import Grants
+    from brokerkit.run import Message
+
+HIGH_WATER = 64 * 1024  # bytes that a transport takes before it asks its producer to stop, as Twisted's do
+USERS = {"ann": "ann's secret", "bob": "bob's secret"}
+
+
+class Pipe:
+    """The broker's end of a connection in memory: a transport."""
+
+    TLS = False
+    connected = True
+
+    def __init__(self, peer: Peer, clock: Any) -> None:  # noqa: ANN401  a test's clock
+        """Connect to that peer."""
+        self._peer = peer
+        self._clock = clock
+        self._producer: Any = None
+        self._held = bytearray()
+        self._stopped = False
+        self._losing = False
+        self.reading = True
+
+    def write(self, data: bytes) -> None:
+        """Bring bytes to the peer, or hold them while it does not read."""
+        if not self.connected or self._losing:
+            return
+        if self._peer.reads:
+            self._peer.received += data
+            return
+        self._held += data
+        if len(self._held) > HIGH_WATER and self._producer is not None and not self._stopped:
+            self._stopped = True
+            self._producer.pauseProducing()
+
+    @property
+    def pending(self) -> int:
+        """The number of bytes that the peer has not read."""
+        return len(self._held)
+
+    def writeSequence(self, iovec: Any) -> None:  # noqa: ANN401  ITransport's
+        """Write several."""
+        self.write(b"".join(iovec))
+
+    def drain(self) -> None:
+        """Bring what was held to the peer, which reads again."""
+        while self._held:
+            held, self._held = bytes(self._held), bytearray()
+            self._peer.received += held
+            if self._stopped and self._producer is not None:
+                self._stopped = False
+                self._producer.resumeProducing()
+        if self._losing:
+            self.lost(ConnectionDone())
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: ANN401, ARG002
+        """Remember whom to ask to stop."""
+        self._producer = producer
+
+    def unregisterProducer(self) -> None:
+        """Forget it."""
+        self._producer = None
+
+    def pauseProducing(self) -> None:
+        """Stop reading from the peer."""
+        self.reading = False
+
+    def resumeProducing(self) -> None:
+        """Read from the peer again."""
+        self.reading = True
+        self._clock.callLater(0, self._peer.push)
+
+    def loseConnection(self) -> None:
+        """Close when all is delivered."""
+        self._losing = True
+        if not self._held:
+            self._clock.callLater(0, self.lost, ConnectionDone())
+
+    def abortConnection(self) -> None:
+        """Close at once."""
+        self._losing = True
+        self._held.clear()
+        self._peer.aborted = True
+        self._clock.callLater(0, self.lost, ConnectionAborted())
+
+    def lost(self, why: Exception) -> None:
+        """Tell both ends, once."""
+        if self.connected:
+            self.connected = False
+            self._peer.closed = True
+            self._peer.protocol.connectionLost(Failure(why))
+
+    def getPeer(self) -> IPv4Address:
+        """Give the peer's address."""
+        return IPv4Address("TCP", "192.0.2.1", 54321)
+
+    def getHost(self) -> IPv4Address:
+        """Give the broker's address."""
+        return IPv4Address("TCP", "192.0.2.2", 4000)
+
+
+class Peer:
+    """The other end of a connection: bytes.
+
+    ``received`` is what has come and was not taken; ``closed`` and ``aborted`` say whether and how the broker hung up.
+    """
+
+    def __init__(self, memory: MemoryBroker, protocol: Any) -> None:  # noqa: ANN401  any Twisted protocol
+        """Connect ``protocol``, the broker's side, to this peer."""
+        self.received = b""
+        self.closed = False
+        self.aborted = False
+        self.reads = True
+        self.protocol = protocol
+        self._memory = memory
+        self._unsent = b""
+        self.transport = Pipe(self, memory.reactor)
+        protocol.makeConnection(self.transport)
+        memory.advance()
+
+    def send(self, *chunks: bytes) -> None:
+        """Send chunk by chunk; what the broker does not read yet goes when it reads again."""
+        for chunk in chunks:
+            self._unsent += chunk
+            self.push()
+            self._memory.advance()
+
+    def push(self) -> None:
+        """Deliver what could not be delivered before."""
+        if self._unsent and self.transport.reading and self.transport.connected:
+            data, self._unsent = self._unsent, b""
+            self.protocol.dataReceived(data)
+
+    def take(self) -> bytes:
+        """Give what has come, and forget it."""
+        data, self.received = self.received, b""
+        return data
+
+    def stop_reading(self) -> None:
+        """Read no more, as a stalled program does."""
+        self.reads = False
+
+    def read(self) -> bytes:
+        """Read again, and give all that has come."""
+        self.reads = True
+        self.transport.drain()
+        self._memory.advance()
+        return self.take()
+
+    def hang_up(self) -> None:
+        """Close the connection from this side."""
+        self.transport.lost(ConnectionDone())
+        self._memory.advance()
+
+
+class Client:
+    """A peer that speaks a protocol by its caller, and collects the messages that it gets."""
+
+    def __init__(self, peer: Peer, caller: Any) -> None:  # noqa: ANN401  an ICaller
+        """Log in."""
+        self.peer = peer
+        self.caller = caller
+        self._messages: list[Message] = []
+        self._hear(b"")
+        self.pump()
+
+    def pump(self) -> None:
+        """Take what has come and answer it, until nothing more comes."""
+        while data := self.peer.take():
+            self._hear(data)
+
+    def _hear(self, data: bytes) -> None:
+        messages, answer = self.caller.receive(data)
+        self._messages += messages
+        if answer:
+            self.peer.send(answer)
+
+    def publish(self, topic: bytes, payload: bytes) -> None:
+        """Publish."""
+        self.peer.send(self.caller.publish(topic, payload))
+        self.pump()
+
+    def subscribe(self, pattern: bytes) -> None:
+        """Subscribe."""
+        self.peer.send(self.caller.subscribe(pattern))
+        self.pump()
+
+    def messages(self) -> list[Message]:
+        """Give the messages that have come since the last time."""
+        self.pump()
+        messages, self._messages = self._messages, []
+        return messages
+
+
+@implementer(ICredentialsChecker)
+class Slow:
+    """A source of users that takes its time, as a database does."""
+
+    def __init__(self, users: MemoryUsers, clock: Any, seconds: float) -> None:  # noqa: ANN401  a test's clock
+        """Give the answers of ``users`` so many seconds late."""
+        self.credentialInterfaces = users.credentialInterfaces
+        self._users = users
+        self._clock = clock
+        self._seconds = seconds
+
+    def requestAvatarId(self, credentials: ICredentials) -> Deferred[Any]:
+        """Give the user of the credentials, later."""
+        return deferLater(self._clock, self._seconds, self._users.requestAvatarId, credentials)
+
+
+class MemoryBroker:
+    """A broker on a test's reactor, with one listener for each protocol that is installed.
+
+    ``users`` are names and secrets, each with ``grants`` or, without any, all rights.  ``settings`` are keys of a
+    ``[[listen]]`` table, by protocol.  Logins are decided at once, or after so many seconds of ``thinking``.
+    """
+
+    def __init__(
+        self,
+        *,
+        users: Mapping[str, str] = USERS,
+        grants: Mapping[str, Grants] | None = None,
+        settings: Mapping[str, Mapping[str, object]] | None = None,
+        auth: tuple[str, ...] = (),
+        plugins: Mapping[str, Any] | None = None,
+        thinking: float | None = None,
+    ) -> None:
+        """Build and start it."""
+        self.reactor = MemoryReactorClock()
+        self.plugins = dict(protocols() if plugins is None else plugins)
+        self.users = dict(users)
+        listen = [
+            {"protocol": name, "endpoint": f"tcp:port={5000 + i}", **(settings or {}).get(name, {})}
+            for i, name in enumerate(self.plugins)
+        ]
+        config: Config = structure({"listen": listen, "auth": list(auth)}, self.plugins, "test")
+        known = MemoryUsers(users, grants or {})
+        checker = known if thinking is None else Slow(known, self.reactor, thinking)
+        self.broker: Broker = make_broker(config, self.reactor, [checker], self.plugins)
+        self.broker.privilegedStartService()
+        self.broker.startService()
+
+    def advance(self, seconds: float = 0.0) -> None:
+        """Let time pass, and do what is due."""
+        self.reactor.advance(seconds)
+
+    def connect(self, protocol: str) -> Peer:
+        """Connect raw bytes to the listener of a protocol."""
+        listener = self.broker.listener(protocol)
+        return Peer(self, listener.factory.buildProtocol(None))
+
+    def client(self, protocol: str, name: str = "ann") -> Client:
+        """Connect a client that speaks the protocol, and log it in as one of the users."""
+        return Client(self.connect(protocol), self.plugins[protocol].caller(name, self.users.get(name, "")))
+
+    def local(self, name: str = "local") -> BrokerClient:
+        """Give an in-process client with all rights."""
+        return self.broker.client(name)
