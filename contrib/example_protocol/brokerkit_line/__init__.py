@@ -1,0 +1,1 @@
+"""A protocol of lines, as an example of how brokerkit is taught another one."""
