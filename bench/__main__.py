@@ -1,0 +1,87 @@
+"""``python -m bench``: brokerkit beside its peers, on this machine, now."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench import loop, memory, stall, throughput
+from bench.cast import PROTOCOLS
+from bench.contest import Options, say
+from bench.table import Section, as_json, markdown, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bench.contest import Row
+
+SCENARIOS: dict[str, tuple[str, Callable[[str, Options], list[Row]]]] = {
+    "throughput": ("Throughput", throughput.scenario),
+    "loop": ("Closed loop", loop.scenario),
+    "memory": ("Memory", memory.scenario),
+    "stall": ("A reader that has stopped", stall.stalled_scenario),
+    "slow": ("A slow but steady reader", stall.slow_scenario),
+}
+FILES = 4096  # open at once: a thousand connections, on both sides
+
+
+def main() -> None:
+    """Run what was asked for and print the tables."""
+    arguments = _parser().parse_args()
+    _allow_files()
+    options = Options(arguments.quick, arguments.rounds or (1 if arguments.quick else 5))
+    start, load = time.monotonic(), os.getloadavg()[0]
+    sections = [
+        _section(name, protocol, options)
+        for name in arguments.only or SCENARIOS
+        for protocol in arguments.protocol or PROTOCOLS
+    ]
+    say(f"{time.monotonic() - start:.0f} s in all")
+    command = _command(arguments)
+    text = markdown(sections, command, load)
+    if arguments.output:
+        write(arguments.output, text)
+    sys.stdout.write(as_json(sections, command, load) + "\n" if arguments.json else text)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    add = parser.add_argument
+    add("--quick", action="store_true", help="one short round of everything, in a minute")
+    add("--only", action="append", choices=SCENARIOS, metavar="NAME", help="+".join(SCENARIOS))
+    add("--protocol", action="append", choices=PROTOCOLS, help="one protocol instead of all")
+    add("--rounds", type=int, metavar="N", help="rounds per broker and case (5; quick: 1)")
+    add("--output", type=Path, metavar="FILE", help="write the tables, between its markers if any")
+    add("--json", action="store_true", help="print all values as JSON instead of the tables")
+    return parser
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """Return the command that measures this again, without where its output went."""
+    parts = ["python -m bench", *(["--quick"] if arguments.quick else [])]
+    for flag in ("only", "protocol"):
+        parts += [f"--{flag} {value}" for value in getattr(arguments, flag) or ()]
+    return " ".join(parts + ([f"--rounds {arguments.rounds}"] if arguments.rounds else []))
+
+
+def _section(name: str, protocol: str, options: Options) -> Section:
+    title, scenario = SCENARIOS[name]
+    say(f"{title}, {protocol}")
+    return Section(title, protocol, scenario(protocol, options))
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files for us and for the brokers that we start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < FILES:
+        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""One connection of the generator, and the sentinel that proves that everybody listens.
+
+hpfeeds confirms neither login nor subscription. So a numbered sentinel is published until the
+stream of every reader ends with it; as a broker keeps the order of one publisher, nothing is under
+way then. The same sentinel after a run proves that nothing more comes, and that what was counted is
+exactly what was sent.
+"""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import time
+from typing import TYPE_CHECKING, Self
+
+from bench.cast import READY
+from bench.speech import BenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.speech import Speech
+
+LIMIT = 10.0  # seconds that one step of set-up may take
+PATIENCE = 0.5  # seconds until a sentinel is sent again
+READY_NUMBER = 99  # its subscription; those of the topics begin at 100, all with three digits
+FIRST_NUMBER = 100
+
+# Small enough for a core's second-level cache, large enough to cost few calls.
+BUFFER = memoryview(bytearray(256 * 1024))
+SENTINELS = itertools.count(10_000_000)
+
+
+class Link:
+    """A logged-in connection. Between steps its socket is non-blocking."""
+
+    def __init__(self, port: int, speech: Speech, receive_buffer: int = 0) -> None:
+        """Connect to loopback and log in; a *receive_buffer* of 0 bytes is the kernel's choice."""
+        self.speech = speech
+        self.heard = 0
+        self.sock = socket.socket()
+        try:
+            if receive_buffer:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            self.sock.settimeout(LIMIT)
+            self.sock.connect(("127.0.0.1", port))
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            speech.login(self.sock)
+        except BaseException:
+            self.sock.close()
+            raise
+        self.sock.settimeout(0)
+
+    def __enter__(self) -> Self:
+        """Close at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket at once."""
+        self.sock.close()
+
+    def tell(self, data: bytes) -> None:
+        """Send all of *data*, waiting for room if needed."""
+        self.sock.settimeout(LIMIT)
+        self.sock.sendall(data)
+        self.sock.settimeout(0)
+
+    def subscribe(self, topics: Iterable[bytes]) -> None:
+        """Subscribe to the topics, and last to the sentinel's."""
+        numbered = [*enumerate(topics, FIRST_NUMBER), (READY_NUMBER, READY)]
+        self.tell(b"".join(self.speech.subscribe(topic, n) for n, topic in numbered))
+
+    def drain(self) -> int:
+        """Count what has come and forget it; return how much it was, 0 at the end of the stream."""
+        count = self.sock.recv_into(BUFFER)
+        self.heard += count
+        return count
+
+    def hears(self, mark: bytes, patience: float) -> bool:
+        """Read until *mark* comes; return False after *patience* seconds of silence."""
+        self.sock.settimeout(patience)
+        tail = b""
+        while mark not in tail:
+            try:
+                data = self.sock.recv(65536)
+            except TimeoutError:
+                return False
+            if not data:
+                msg = f"the broker closed a reader; last heard {tail[-80:]!r}"
+                raise BenchError(msg)
+            self.heard += len(data)
+            tail = tail[-len(mark) :] + data
+        self.sock.settimeout(0)
+        return True
+
+
+def agree(publisher: Link, readers: Sequence[Link]) -> int:
+    """Publish sentinels until all readers got one; return the bytes of those sent, as delivered."""
+    sent = 0
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        payload = b"%d" % next(SENTINELS)
+        mark = publisher.speech.delivery(READY, READY_NUMBER, payload)
+        publisher.tell(publisher.speech.publish(READY, payload))
+        sent += len(mark)
+        if all(reader.hears(mark, PATIENCE) for reader in readers):
+            return sent
+    msg = f"not every reader got a sentinel within {LIMIT:.0f} s"
+    raise BenchError(msg)

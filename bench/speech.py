@@ -1,0 +1,38 @@
+"""What the generator needs to know of a protocol: how to build frames beforehand, and little else.
+
+Readers never parse. They know beforehand how long every delivery is and count bytes. What a broker
+says between two messages (a NATS PING) has one known length, so it can be told from a lost message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from socket import socket
+
+
+class BenchError(Exception):
+    """A measurement that cannot be trusted: lost or unexpected bytes, a refusal, a timeout."""
+
+
+class Speech(Protocol):
+    """One user of one protocol, as bytes."""
+
+    aside: int
+    """Length of what the broker may say between two messages, in bytes; 0 for nothing."""
+
+    def login(self, sock: socket) -> None:
+        """Log in over a socket that has a timeout; raise BenchError when refused."""
+
+    def subscribe(self, topic: bytes, number: int) -> bytes:
+        """Return the frame that subscribes to a topic, as subscription *number*."""
+
+    def publish(self, topic: bytes, payload: bytes) -> bytes:
+        """Return the frame that publishes."""
+
+    def delivery(self, topic: bytes, number: int, payload: bytes) -> bytes:
+        """Return the frame that subscription *number* gets of what this user published."""
+
+    def answer(self, heard: bytes) -> bytes:
+        """Return the answer to something besides messages; raise BenchError if it was an error."""
