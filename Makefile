@@ -1,0 +1,54 @@
+# `make` lists the targets.  Everything is installed into .venv, with Python 3.11 or later and nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check lint types bench nats-server clean
+
+help:
+	@echo "make run      install into $(VENV) and start a broker on loopback"
+	@echo "make test     install what tests need, and run them all"
+	@echo "make check    lint and types"
+	@echo "make bench    measure, beside nats-server and hpfeeds-broker where they are installed"
+	@echo "make nats-server  build the real one with Go, for tests and bench to compare with"
+	@echo "make clean    remove $(VENV) and what was built"
+
+$(VENV)/installed: setup.cfg setup.py pyproject.toml
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("brokerkit needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[test]'
+	touch $@
+
+$(VENV)/installed-lint: $(VENV)/installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable '.[test,lint]'
+	touch $@
+
+run: $(VENV)/installed
+	@$(BIN)/brokerkit run $(ARGS)
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/installed-lint
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-test
+	$(BIN)/python -m bench $(ARGS)
+
+# The real one, to compare with in tests and to measure beside; needs the Go toolchain.
+nats-server: $(VENV)/installed
+	GOBIN=$(abspath $(BIN)) go install github.com/nats-io/nats-server/v2@latest
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache
