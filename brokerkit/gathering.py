@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SMALL = 2048  # bytes of a chunk whose consequences may wait
 EVERY = 32  # turns between two trials
-MOST = 256  # turns that are put off before something is written all the same
+MOST = 32  # turns that are put off before something is written all the same
 ENOUGH = 4  # turns of a round that make gathering worth it
 
 
