@@ -126,6 +126,39 @@ class Batch:
         return self.run.headed(self.start)
 
 
+class Scanned(Run):
+    """A run of places in the chunk that was read: where each message starts, and where the last one ends.
+
+    A wire's own run subclasses this and says what stands at a place (``__getitem__``).
+    """
+
+    __slots__ = ("chunk", "end", "starts")
+
+    def __init__(self) -> None:
+        """Begin empty; a wire fills it, again and again."""
+        super().__init__()
+        self.chunk = b""
+        self.starts: list[int] = []
+        self.end = 0
+
+    def __len__(self) -> int:
+        """Give the number of messages."""
+        return len(self.starts)
+
+    def ending(self, index: int) -> int:
+        """Give where the message at ``index`` ends."""
+        following = index + 1
+        return self.starts[following] if following < len(self.starts) else self.end
+
+    def clear(self) -> None:
+        """Forget all messages and the chunk."""
+        self.sender = None
+        self.chunk = b""
+        self.topics.clear()
+        self.cuts.clear()
+        self.starts.clear()
+
+
 class Spoken(Run):
     """A run made of whole messages: what an in-process client, an HTTP request or an odd spelling publishes."""
 

@@ -18,7 +18,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerkit.errors import ProtocolViolation, TooLarge
-from brokerkit.run import Message, Run
+from brokerkit.run import Message, Scanned
 from brokerkit.topics import under
 from brokerkit.unread import Unread
 
@@ -110,22 +110,15 @@ def spell(item: Frame) -> bytes:
 _OPCODES: dict[type, int] = {Info: INFO, Auth: AUTH, Publish: PUBLISH, Subscribe: SUBSCRIBE, Unsubscribe: UNSUBSCRIBE}
 
 
-class HpfeedsRun(Run):
+class HpfeedsRun(Scanned):
     """Consecutive PUBLISH frames, as places in the chunk that they came in."""
 
-    __slots__ = ("chunk", "end", "prefix", "starts")
+    __slots__ = ("prefix",)
 
     def __init__(self, prefix: bytes) -> None:
         """Begin empty, for a listener with that topic prefix."""
         super().__init__()
         self.prefix = prefix
-        self.chunk = b""
-        self.starts: list[int] = []
-        self.end = 0
-
-    def __len__(self) -> int:
-        """Give the number of frames."""
-        return len(self.starts)
 
     def __getitem__(self, index: int) -> Message:
         """Cut out one message."""
@@ -138,19 +131,6 @@ class HpfeedsRun(Run):
     def headed(self, index: int) -> bool:  # noqa: ARG002
         """Say no: hpfeeds has no headers."""
         return False
-
-    def ending(self, index: int) -> int:
-        """Give where the frame at ``index`` ends."""
-        following = index + 1
-        return self.starts[following] if following < len(self.starts) else self.end
-
-    def clear(self) -> None:
-        """Forget all frames and the chunk."""
-        self.sender = None
-        self.chunk = b""
-        self.topics.clear()
-        self.cuts.clear()
-        self.starts.clear()
 
 
 class Wire(Unread):

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerkit.errors import LoginFailed, ProtocolViolation, TooLarge
-from brokerkit.run import Message, Run, Spoken
+from brokerkit.run import Message, Scanned, Spoken
 from brokerkit.topics import has_empty_token, under
 from brokerkit.unread import Unread
 
@@ -145,22 +145,15 @@ def _size(digits: bytes) -> int:
     return int(digits) if digits.isdigit() and len(digits) <= DIGITS else -1
 
 
-class NatsRun(Run):
+class NatsRun(Scanned):
     """Consecutive PUBs and HPUBs, as places in the chunk that they came in."""
 
-    __slots__ = ("chunk", "end", "spellings", "starts")
+    __slots__ = ("spellings",)
 
     def __init__(self, spellings: Spellings) -> None:
         """Begin empty, with the memory that the scanner used."""
         super().__init__()
         self.spellings = spellings
-        self.chunk = b""
-        self.starts: list[int] = []
-        self.end = 0
-
-    def __len__(self) -> int:
-        """Give the number of messages."""
-        return len(self.starts)
 
     def __getitem__(self, index: int) -> Message:
         """Cut out one message."""
@@ -178,19 +171,6 @@ class NatsRun(Run):
     def headed(self, index: int) -> bool:
         """Say whether it is an HPUB."""
         return self.chunk[self.starts[index]] == 72  # noqa: PLR2004  H
-
-    def ending(self, index: int) -> int:
-        """Give where the message at ``index`` ends, its CRLF included."""
-        following = index + 1
-        return self.starts[following] if following < len(self.starts) else self.end
-
-    def clear(self) -> None:
-        """Forget all messages and the chunk."""
-        self.sender = None
-        self.chunk = b""
-        self.topics.clear()
-        self.cuts.clear()
-        self.starts.clear()
 
 
 class OddRun(Spoken):
