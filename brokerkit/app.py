@@ -20,7 +20,6 @@ from brokerkit.checkers.plugins import describe, find
 from brokerkit.config import Config, Listen
 from brokerkit.descriptors import raise_limit
 from brokerkit.errors import ConfigError, OperatorError
-from brokerkit.gathering import Gathering
 from brokerkit.interfaces import ICheckerPlugin
 from brokerkit.metrics import Exporter
 from brokerkit.place import say_running, say_stopped
@@ -144,7 +143,6 @@ class Program(MultiService):
         """Run that broker."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.broker = broker
-        broker.turn.gathering = Gathering(broker.reactor, broker.turn.write)
         self._auth = config.auth
         self._directory = Path(config.data_dir) if config.data_dir else None
         self._table = table

@@ -18,6 +18,7 @@ from brokerkit.client import Client, User
 from brokerkit.grants import ALL, Grants
 from brokerkit.interfaces import IClient
 from brokerkit.listener import Listener
+from brokerkit.reading import Reading
 from brokerkit.realm import Mind, Realm
 from brokerkit.run import Origin
 from brokerkit.turn import Turn
@@ -39,6 +40,7 @@ class Broker(MultiService):
         self.reactor = reactor
         self.name = name
         self.turn = Turn()
+        self.reading = Reading(reactor, self.turn)
         self.realm = Realm(self.turn)
         self.checkers = tuple(checkers)
         self._checker = FirstMatch(self.checkers)

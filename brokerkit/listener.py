@@ -109,6 +109,7 @@ class Listener(Service):
     def _opened(self, port: IListeningPort) -> None:
         self.port = port
         tune(port)
+        self.broker.reading.take_over(port)
         log.info("{protocol} listening on {address}", protocol=self.protocol, address=self.address)
 
     def opened(self, session: Session) -> bool:

@@ -21,12 +21,12 @@ from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
 from brokerkit.errors import ClientError, LoginFailed, NotAllowed, ProtocolViolation
-from brokerkit.gathering import SMALL
 from brokerkit.outbox import Outbox
 from brokerkit.pacing import Pace
 from brokerkit.realm import Mind
 from brokerkit.run import Spoken
 from brokerkit.topics import beneath, is_pattern, under
+from brokerkit.turn import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

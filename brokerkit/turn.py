@@ -17,16 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from brokerkit.gathering import Gathering
     from brokerkit.outbox import Outbox
 
 log = Logger()
+
+SMALL = 2048  # bytes of a chunk whose consequences may wait
 
 
 class Turn:
     """One for each broker, shared by its tenants, entered again and again."""
 
-    __slots__ = ("behind", "congested", "depth", "gathering", "later", "touched")
+    __slots__ = ("behind", "congested", "depth", "later", "more", "touched")
 
     def __init__(self) -> None:
         """Begin outside of any turn."""
@@ -35,7 +36,7 @@ class Turn:
         self.later: deque[Callable[[], None]] = deque()
         self.congested: list[Outbox] = []
         self.behind = 0  # outboxes whose readers are
-        self.gathering: Gathering | None = None
+        self.more = False  # whether another small chunk is known to follow, so that writing may wait for it
 
     def __enter__(self) -> None:
         """Begin, or nest."""
@@ -53,20 +54,20 @@ class Turn:
     def leave(self, *, small: bool = False) -> None:
         """Flush what was touched if this was the outermost turn.
 
-        ``small`` says that little has come in, so that, if the turns are gathered, the flushing may wait.
+        ``small`` says that little has come in, so that the flushing may wait where more is known to come.  It never
+        waits while a reader is behind: its publishers are to be paced.
         """
         try:
-            if self.depth == 1:
-                gathering = self.gathering
-                if not (small and gathering is not None and not (self.behind or self.later) and gathering.puts_off()):
-                    self._end()
+            if self.depth == 1 and not (small and self.more and not (self.behind or self.later)):
+                self._end()
         finally:
             self.depth -= 1
 
     def write(self) -> None:
-        """Flush what was put off."""
-        with self:
-            pass
+        """Flush what was left to wait."""
+        if self.touched or self.later:
+            with self:
+                pass
 
     def after(self, work: Callable[[], None]) -> None:
         """Do ``work`` when the outboxes have been written; at once if no turn is going on."""
