@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from brokerkit.allowance import UNBOUNDED, Allowance, Meter
 from brokerkit.deliver import deliver
 from brokerkit.errors import NotAllowed
 from brokerkit.grants import SUBSCRIBE, Grants
@@ -19,7 +20,7 @@ from brokerkit.subscription import Subscription
 from brokerkit.topics import is_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from brokerkit.framing import Framing
     from brokerkit.outbox import Outbox
@@ -33,7 +34,8 @@ class User:
     """Who logged in: what one source of users knows of one name.
 
     ``source`` is the checker's own description, so that two sources with one name are not confused and a decision can
-    be explained.
+    be explained.  ``valid_until`` is a moment in seconds since 1970, 0 for ever.  ``proof`` is a digest of whatever
+    proves the name: when it is another, those who are logged in have not proved what would have to be proved now.
     """
 
     name: bytes
@@ -41,6 +43,9 @@ class User:
     grants: Grants = attrs.field(factory=Grants, repr=False)
     owner: str = ""
     tenant: str = ""
+    allowance: Allowance = UNBOUNDED
+    valid_until: float = 0.0
+    proof: bytes = attrs.field(default=b"", repr=False)
 
 
 def _stop(_: Batch) -> bool:
@@ -62,7 +67,21 @@ def _ending(then: Callable[[Subscription], None] | None) -> Callable[[Subscripti
 class Client:
     """One connection or request of one user."""
 
-    __slots__ = ("gate", "origin", "outbox", "router", "subscriptions", "turn", "user")
+    __slots__ = (
+        "_barred",
+        "ended",
+        "gate",
+        "grants",
+        "left",
+        "lost",
+        "meter",
+        "origin",
+        "outbox",
+        "router",
+        "subscriptions",
+        "turn",
+        "user",
+    )
 
     def __init__(
         self, user: User, router: Router, turn: Turn, outbox: Outbox | None = None, origin: Origin = Origin.CLIENT
@@ -73,8 +92,14 @@ class Client:
         self.turn = turn
         self.outbox = outbox
         self.origin = origin
-        self.gate = Gate(router, user.grants, _stop)
+        self.grants = user.grants  # what may be done here: all that the user may, unless something is barred
+        self._barred: Collection[str] = frozenset()
+        self.gate = Gate(router, self.grants, _stop)
+        self.meter = Meter.of(user.allowance)
         self.subscriptions: dict[Subscription, None] = {}
+        self.ended: Callable[[str], None] | None = None  # told when the user may no longer be here, and in one word why
+        self.lost: Callable[[Subscription], None] | None = None  # told of a subscription that may no longer be held
+        self.left: Callable[[Client], None] | None = None  # told when the client has left
 
     def send(self, run: Run) -> int:
         """Publish a run; give the number of its messages that were let through (see ``Gate.refused``)."""
@@ -82,11 +107,32 @@ class Client:
             return self.deliver(run)
 
     def deliver(self, run: Run) -> int:
-        """Do what ``send`` does, for a caller that is within a turn already."""
+        """Do what ``send`` does, for a caller that is within a turn already.
+
+        Raises ``OverAllowance`` when a payload is larger than the user's may be; what stands before it is let through.
+        """
+        if self.meter is not None:
+            return self._deliver_measured(run, self.meter)
         run.sender = self
         run.name = self.user.name
         run.origin = self.origin
         return deliver(run, self.gate)
+
+    def _deliver_measured(self, run: Run, meter: Meter) -> int:
+        fitting = meter.fitting(run)
+        over = fitting < len(run)
+        if over:
+            run = Spoken([run[i] for i in range(fitting)])
+        meter.count(len(run))
+        run.sender = self
+        run.name = self.user.name
+        run.origin = self.origin
+        passed = deliver(run, self.gate)
+        if over:
+            error = meter.too_large()
+            error.passed = passed
+            raise error
+        return passed
 
     def publish(self, topic: bytes, payload: bytes, *, reply: bytes = b"", headers: bytes = b"") -> None:
         """Publish one message.
@@ -112,15 +158,18 @@ class Client:
         """Receive what is published under ``pattern``, either by calls of ``receive`` or, framed, in the outbox.
 
         ``literal`` says that the bytes are a name, whatever they look like.  Members of one ``queue`` share messages.
-        ``ended`` is called when the subscription ends by itself.  Raises ``NotAllowed`` where the user lacks the grant,
-        and ``ValueError`` for a pattern that is none.
+        ``ended`` is called when the subscription ends by itself.  Raises ``NotAllowed`` where the user lacks the grant
+        or has as many subscriptions as it may have, and ``ValueError`` for a pattern that is none.
         """
         if not literal and not is_pattern(pattern):
             text = f"{pattern!r} is not a pattern"
             raise ValueError(text)
-        grants = self.user.grants
+        grants = self.grants
         if not grants.permits(SUBSCRIBE, pattern, literal=literal):
             text = f"{self.user.name!r} may not subscribe to {pattern!r}"
+            raise NotAllowed(text, fatal=False)
+        if self.full:
+            text = f"{self.user.name!r} may not have more than {self.user.allowance.subscriptions} subscriptions"
             raise NotAllowed(text, fatal=False)
         subscription = Subscription(
             pattern,
@@ -133,7 +182,7 @@ class Client:
             owner=self,
             mute=None if echo else self,
             origin=self.origin,
-            filter=grants if not literal and grants.denies_part(pattern) else None,
+            filter=self._filter(pattern, literal=literal),
             ended=_ending(ended),
         )
         self.subscriptions[subscription] = None
@@ -153,19 +202,68 @@ class Client:
     def take_over(self, former: Client) -> None:
         """Become the owner of another client's subscriptions: the same connection has logged in anew.
 
-        Those of another tenant stay where they are.
+        Those that this user could not have made, or that are another tenant's, end.  What was published too fast is
+        owed still.
         """
-        if former.router is not self.router:
-            return
-        for subscription in former.subscriptions:
+        self.meter = Meter.of(self.user.allowance, former.meter)
+        subscriptions, former.subscriptions = former.subscriptions, {}
+        for subscription in subscriptions:
+            if former.router is not self.router:
+                former.router.remove(subscription)
+                self._tell(subscription)
+                continue
             subscription.owner = self
             if subscription.mute is former:
                 subscription.mute = self
             self.subscriptions[subscription] = None
-        former.subscriptions = {}
+            self._review(subscription)
+
+    @property
+    def full(self) -> bool:
+        """Whether the user has as many subscriptions here as it may have."""
+        return 0 < self.user.allowance.subscriptions <= len(self.subscriptions)
+
+    def become(self, user: User) -> None:
+        """Go on as what the source now says of the same user: rights are new at once, subscriptions without one end."""
+        self.user = user
+        self.meter = Meter.of(user.allowance, self.meter)
+        self._take_grants()
+
+    def bar(self, actions: Collection[str]) -> None:
+        """Let nobody do those actions here, whatever the user may do, now and after a change of the user."""
+        if actions != self._barred:
+            self._barred = actions
+            self._take_grants()
+
+    def _take_grants(self) -> None:
+        self.grants = self.user.grants.without(self._barred)
+        self.gate.change(self.grants)
+        for subscription in list(self.subscriptions):
+            self._review(subscription)
+
+    def _review(self, subscription: Subscription) -> None:
+        grants, pattern, literal = self.grants, subscription.pattern, subscription.literal
+        if not grants.permits(SUBSCRIBE, pattern, literal=literal):
+            self.unsubscribe(subscription)
+            self._tell(subscription)
+            return
+        former, subscription.filter = subscription.filter, self._filter(pattern, literal=literal)
+        if former is not subscription.filter:
+            self.router.changed(subscription)
+
+    def _filter(self, pattern: bytes, *, literal: bool) -> Grants | None:
+        """Give the grants to ask at each match, if a denial reaches into the pattern."""
+        return self.grants if not literal and self.grants.denies_part(pattern) else None
+
+    def _tell(self, subscription: Subscription) -> None:
+        if self.lost is not None:
+            self.lost(subscription)
 
     def leave(self) -> None:
         """End all subscriptions; what is queued in the outbox stays there."""
         subscriptions, self.subscriptions = self.subscriptions, {}
         for subscription in subscriptions:
             self.router.remove(subscription)
+        left, self.left = self.left, None
+        if left is not None:
+            left(self)

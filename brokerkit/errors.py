@@ -21,11 +21,12 @@ class ClientError(BrokerError):
 
     ``reply`` is what the protocol answers, in its own words without framing; ``None`` where it prescribes silence.
     ``fatal`` says whether the connection ends.  ``kind`` is the word that the error is counted under: one of a fixed
-    few, never anything a peer chose.
+    few, never anything a peer chose.  ``why`` is what the log says, where the reply says less than the operator needs.
     """
 
     kind: ClassVar[str] = "client"
     fatal: bool = True
+    why: str = ""
 
     def __init__(self, reply: str | None, *, fatal: bool = True) -> None:
         """Take the answer and whether the connection ends."""
@@ -46,10 +47,22 @@ class TooLarge(ClientError):
     kind = "too-large"
 
 
+class OverAllowance(TooLarge):
+    """A payload is larger than this user's may be; ``passed`` is the number of messages before it that were let in."""
+
+    passed = 0
+
+
 class NotAllowed(ClientError):
     """The user lacks the grant."""
 
     kind = "not-allowed"
+
+
+class TooSlow(ClientError):
+    """A frame was begun and does not get on."""
+
+    kind = "too-slow"
 
 
 class LoginFailed(ClientError):
@@ -63,7 +76,48 @@ class UnknownUser(UnauthorizedLogin):
 
 
 class WrongSecret(UnauthorizedLogin):
-    """One source knows the user, and the secret is wrong: no other source is asked."""
+    """One source knows the user, and the secret is wrong: no other source is asked.
+
+    ``checked`` says that a password hash was checked, which takes its time.
+    """
+
+    def __init__(self, *arguments: object, checked: bool = False) -> None:
+        """Take what ``UnauthorizedLogin`` takes."""
+        super().__init__(*arguments)
+        self.checked = checked
+
+
+class Expired(UnauthorizedLogin):
+    """The user is known, but was valid until a moment that has passed."""
+
+
+class TooManyConnections(UnauthorizedLogin):
+    """The user has as many connections as it may have."""
+
+
+class TryAgain(UnauthorizedLogin):
+    """Nothing is said about the credentials: it could not be found out now, and may be in a while.
+
+    ``why`` is what the log says of it.
+    """
+
+    why: ClassVar[str] = "users cannot be looked up now"
+
+
+class SourceFailed(TryAgain):
+    """A source of users could not be asked, so it is not known whose name this is."""
+
+
+class Throttled(TryAgain):
+    """Too many logins have failed here lately."""
+
+    why = "not tried, since too many have failed from there lately"
+
+
+class TooBusy(TryAgain):
+    """More logins are being decided already than there is room for."""
+
+    why = "not tried, since too many are being decided already"
 
 
 class OperatorError(BrokerError):
@@ -85,3 +139,13 @@ class ConfigError(OperatorError):
         self.found = found
         self.expected = expected
         self.hint = hint
+
+
+class Words(str):
+    """What was found, in words, for a ``ConfigError``: it is shown without quotes.
+
+    It stands where there is no value to show, or the value might be a secret that has slipped.
+    """
+
+    __slots__ = ()
+    __repr__ = str.__str__

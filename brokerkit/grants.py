@@ -1,7 +1,8 @@
 """Who may do what: for each action, which names are allowed and which are denied.
 
 An action is a word; ``publish`` and ``subscribe`` are everyone's, a protocol may bring more.  A rule is a pattern, or
-a literal name (hpfeeds' channel lists are literal: an entry ``*`` there is a channel called ``*``).  Denial wins.
+a literal name (hpfeeds' channel lists are literal: an entry ``*`` there is a channel called ``*``).  Denial wins, and
+reaches further: in a denial a wildcard stands for an empty token, too, so that ``a..b`` is no way around ``a.>``.
 The rule ``>`` stands for every name there is, also for those that a wildcard in a subscription cannot reach.
 
 A subscription to a pattern has to be covered by one allowed rule.  Where it is wider than a denial it is accepted, and
@@ -10,21 +11,20 @@ what is denied is left out when the router matches (``Subscription.filter``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import attrs
 
 from brokerkit import topics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 PUBLISH = "publish"
 SUBSCRIBE = "subscribe"
 
 
-@attrs.frozen
-class Rule:
+class Rule(NamedTuple):
     """One entry of a list: a pattern, or a literal name."""
 
     name: bytes
@@ -40,6 +40,10 @@ class Rule:
             return topics.matches(self.name, name)
         return topics.covers(self.name, name)
 
+    def denies(self, name: bytes, *, literal: bool) -> bool:
+        """Say whether a denial of this rule is one of ``name``; no odd spelling of a literal name leads around it."""
+        return self.allows(name, literal=literal) or (literal and not self.literal and topics.fits(self.name, name))
+
 
 @attrs.frozen
 class Access:
@@ -51,9 +55,28 @@ class Access:
     def permits(self, name: bytes, *, literal: bool = True) -> bool:
         """Say whether the action may be done with ``name`` (a literal name, or a pattern)."""
         literal = literal or not topics.has_wildcard(name)
-        if any(rule.allows(name, literal=literal) for rule in self.deny):
+        if any(rule.denies(name, literal=literal) for rule in self.deny):
             return False
         return any(rule.allows(name, literal=literal) for rule in self.allow)
+
+    def ruling(self, name: bytes, *, literal: bool = True) -> tuple[bool, Rule | None]:
+        """Give what ``permits`` gives, and the rule that decided; no rule where none allows."""
+        literal = literal or not topics.has_wildcard(name)
+        for rule in self.deny:
+            if rule.denies(name, literal=literal):
+                return False, rule
+        for rule in self.allow:
+            if rule.allows(name, literal=literal):
+                return True, rule
+        return False, None
+
+    def left_out(self, pattern: bytes) -> tuple[Rule, ...]:
+        """Give the denials that reach into ``pattern``."""
+        return tuple(
+            rule
+            for rule in self.deny
+            if (topics.matches(pattern, rule.name) if rule.literal else topics.overlaps(rule.name, pattern))
+        )
 
 
 NOTHING = Access()
@@ -70,13 +93,15 @@ class Grants:
         """Say whether ``action`` may be done with ``name`` (a literal name, or a pattern)."""
         return self.actions.get(action, NOTHING).permits(name, literal=literal)
 
+    def without(self, actions: Collection[str]) -> Grants:
+        """Give the same without some actions."""
+        if self.actions.keys().isdisjoint(actions):
+            return self
+        return Grants({action: access for action, access in self.actions.items() if action not in actions})
+
     def denies_part(self, pattern: bytes) -> bool:
         """Say whether a subscription to ``pattern`` has to be filtered at each match: some denial reaches into it."""
-        denied = self.actions.get(SUBSCRIBE, NOTHING).deny
-        return any(
-            topics.matches(pattern, rule.name) if rule.literal else topics.overlaps(rule.name, pattern)
-            for rule in denied
-        )
+        return bool(self.actions.get(SUBSCRIBE, NOTHING).left_out(pattern))
 
 
 ALL = Grants({PUBLISH: EVERYTHING, SUBSCRIBE: EVERYTHING})

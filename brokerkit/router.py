@@ -176,6 +176,11 @@ class Gate:
         self.routes: dict[bytes, Route] = {}
         self.messages = 0
 
+    def change(self, grants: Grants) -> None:
+        """Decide by other grants from the next message on."""
+        self.grants = grants
+        self.routes.clear()
+
     def miss(self, topic: bytes) -> Route | None:
         """Give the route of a topic that the cache does not have; ``None`` if it may not be published."""
         if not self.grants.permits(PUBLISH, topic):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokerkit.allowance import Allowance
 from brokerkit.client import Client, User
 from brokerkit.errors import NotAllowed
 from brokerkit.grants import ALL, PUBLISH, SUBSCRIBE, Access, Grants, literal, patterns
@@ -203,3 +204,140 @@ def test_publishing_is_a_turn(router: Router) -> None:
         ann.publish(b"a", b"")
     assert depths == [1, 2]
     assert ann.turn.depth == 0
+
+
+# -- other rights -----------------------------------------------------------------------------------------------------
+
+
+def _may(publish: tuple[bytes, ...] = (b">",), subscribe: tuple[bytes, ...] = (b">",), *deny: bytes) -> Grants:
+    return Grants({PUBLISH: Access(patterns(publish)), SUBSCRIBE: Access(patterns(subscribe), patterns(deny))})
+
+
+def test_becoming_less(router: Router) -> None:
+    """What may no longer be held ends, and is told once; what may goes on; publishing is asked for anew."""
+    ann, bob, ear, lost = _client(router), _client(router), Ear(), []
+    ann.lost = lost.append
+    kept = [ann.subscribe(b"a.*", ear), ann.subscribe(b"a.b", ear), ann.subscribe(b"a.b", ear, queue=b"q")]
+    gone = [ann.subscribe(p, ear, queue=q) for p, q in ((b">", b""), (b"b", b""), (b"b", b"q"), (b"*.b", b"q"))]
+    for _ in range(3):  # so that the routes are known by heart
+        ann.publish(b"a.b", b"")
+        ann.publish(b"b", b"")
+    ann.become(User(b"ann", "test", _may((b"a.>",), (b"a.>",))))
+    assert lost == gone
+    assert list(ann.subscriptions) == kept
+    with pytest.raises(NotAllowed):
+        ann.publish(b"b", b"")
+    ear.heard.clear()
+    bob.publish(b"b", b"no")
+    bob.publish(b"a.b", b"yes")
+    assert ear.payloads() == [b"yes"] * 3
+
+
+def test_becoming_more(router: Router) -> None:
+    """What is newly allowed works at once, and what is no longer denied arrives where it was left out."""
+    ann, bob, ear = _client(router, _may((b"a",), (b">",), b"secret")), _client(router), Ear()
+    ann.subscribe(b">", ear)
+    for _ in range(3):
+        bob.publish(b"secret", b"no")
+    ann.become(User(b"ann", "test", ALL))
+    bob.publish(b"secret", b"yes")
+    ann.publish(b"b", b"mine")
+    assert ear.payloads() == [b"yes", b"mine"]
+    ann.become(User(b"ann", "test", _may((b"a",), (b">",), b"secret")))
+    bob.publish(b"secret", b"no")
+    assert ear.payloads() == [b"yes", b"mine"]
+
+
+def test_becoming_keeps_echo_and_number(router: Router) -> None:
+    """A subscription that stays is as deaf to its own client, and ends after as many messages, as before."""
+    ann, bob, deaf, few = _client(router), _client(router), Ear(), Ear()
+    ann.subscribe(b"a.*", deaf, echo=False)
+    ann.unsubscribe(ann.subscribe(b"a.b", few), after=2)
+    ann.become(User(b"ann", "test", _may((b">",), (b"a.>",), b"a.x")))
+    ann.publish(b"a.b", b"1")
+    bob.publish(b"a.x", b"no")
+    for payload in (b"2", b"3"):
+        bob.publish(b"a.b", payload)
+    assert (deaf.payloads(), few.payloads()) == ([b"2", b"3"], [b"1", b"2"])
+
+
+def test_becoming_the_same_costs_no_routes(router: Router) -> None:
+    """Where no filter changes, what the router has worked out stays."""
+    ann = _client(router)
+    ann.subscribe(b"a.*", Ear())
+    generation = router.generation
+    ann.become(User(b"ann", "test", ALL, owner="another"))
+    assert router.generation == generation
+
+
+def test_literal_names_stay_literal(router: Router) -> None:
+    """A subscription to a channel called * is held by a literal grant, and by no other."""
+    ann = _client(router, Grants({SUBSCRIBE: Access(literal([b"*"]))}))
+    ann.subscribe(b"*", Ear(), literal=True)
+    ann.become(User(b"ann", "test", Grants({SUBSCRIBE: Access(literal([b"*", b"b"]))})))
+    assert len(ann.subscriptions) == 1
+    ann.become(User(b"ann", "test", Grants({SUBSCRIBE: Access(literal([b"b"]))})))
+    assert not ann.subscriptions
+
+
+def test_taking_over_what_may_not_be_held(router: Router) -> None:
+    """Who logs in anew as another user loses what that one may not have, and hears what it may not hear no more."""
+    former, ear = _client(router), Ear()
+    wishes = [former.subscribe(b">", ear), former.subscribe(b"b", ear)]
+    bob = Client(User(b"bob", "test", _may((), (b">",), b"b")), router, Turn())
+    lost: list[Subscription] = []
+    bob.lost = lost.append
+    bob.take_over(former)
+    former.leave()
+    ann = _client(router)
+    for topic in (b"a", b"b"):
+        ann.publish(topic, topic)
+    assert ear.payloads() == [b"a"]
+    assert lost == wishes[1:]
+
+
+def test_what_is_another_tenants_is_lost(router: Router) -> None:
+    """Whoever keeps a list of subscriptions is told of those that cannot be taken over."""
+    former = _client(router)
+    wish = former.subscribe(b"a", Ear())
+    ann, lost = _client(Router()), []
+    ann.lost = lost.append
+    ann.take_over(former)
+    assert lost == [wish]
+    assert router.subscriptions == 0
+
+
+def test_logging_in_anew_pays_no_debts(router: Router) -> None:
+    """What was published too fast is owed still by the same connection, under whatever name; and by new rights."""
+    slow = User(b"ann", "test", ALL, allowance=Allowance(rate=10))
+    former = Client(slow, router, Turn())
+    former.send(Spoken([Message(b"a", b"")] * 30))
+    ann = Client(slow, router, Turn())
+    ann.take_over(former)
+    assert ann.meter is not None
+    assert ann.meter.wait(100.0) == pytest.approx(2.0)
+    ann.become(User(b"ann", "test", ALL, allowance=Allowance(rate=20)))
+    assert ann.meter.wait(100.5) == pytest.approx(1.5)
+    ann.become(User(b"ann", "test", ALL))
+    assert ann.meter is None
+
+
+def test_so_many_subscriptions(router: Router) -> None:
+    """One more than the user may have is refused until one has ended."""
+    ann = Client(User(b"ann", "test", ALL, allowance=Allowance(subscriptions=2)), router, Turn())
+    wish = ann.subscribe(b"a", Ear())
+    ann.subscribe(b"b", Ear())
+    assert ann.full
+    with pytest.raises(NotAllowed, match="2 subscriptions"):
+        ann.subscribe(b"c", Ear())
+    ann.unsubscribe(wish)
+    ann.subscribe(b"c", Ear())
+
+
+def test_leaving_is_told_once(router: Router) -> None:
+    """However often a client leaves."""
+    ann, told = _client(router), []
+    ann.left = told.append
+    ann.leave()
+    ann.leave()
+    assert told == [ann]

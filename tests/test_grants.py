@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from brokerkit import topics
 from brokerkit.grants import ALL, EVERYTHING, NOTHING, PUBLISH, SUBSCRIBE, Access, Grants, Rule, literal, patterns
@@ -66,6 +67,16 @@ def test_denial_wins(allow: bytes, deny: bytes, name: bytes) -> None:
     assert access.permits(name) is (topics.matches(allow, name) and not topics.matches(deny, name))
 
 
+@pytest.mark.parametrize("name", [b"a.", b"a..b", b"a.b.", b"a...", b"a.b..c"])
+def test_no_empty_token_leads_around_a_denial(name: bytes) -> None:
+    """What hpfeeds can name and no wildcard reaches is denied with what lies beside it, and allowed by ``>`` alone."""
+    access = Access(patterns([b">"]), patterns([b"a.>"]))
+    assert not access.permits(name)
+    assert access.ruling(name) == (False, Rule(b"a.>"))
+    assert access.permits(b"b" + name)
+    assert not Access(patterns([b"a.>"])).permits(name)
+
+
 @given(deny=strategies.patterns, wish=strategies.patterns, topic=strategies.names)
 def test_a_denial_within_a_wish_is_noticed(deny: bytes, wish: bytes, topic: bytes) -> None:
     """Where some topic of a subscription is denied, the subscription is refused or will be filtered."""
@@ -91,3 +102,20 @@ def test_actions_are_apart() -> None:
     assert not Grants().permits(PUBLISH, b"a")
     assert ALL.permits(PUBLISH, b"a..b")
     assert ALL.permits(SUBSCRIBE, b">", literal=False)
+
+
+@given(
+    allow=st.lists(strategies.patterns, max_size=3),
+    deny=st.lists(strategies.patterns, max_size=2),
+    names=st.lists(strategies.odd_names, max_size=2),
+    wish=strategies.odd_names,
+    is_literal=st.booleans(),
+)
+def test_the_rule_that_decides(
+    allow: list[bytes], deny: list[bytes], names: list[bytes], wish: bytes, is_literal: bool
+) -> None:
+    """``ruling`` and ``permits`` agree; the rule is one of the list that decided."""
+    access = Access(literal(names) + patterns(allow), patterns(deny))
+    allowed, rule = access.ruling(wish, literal=is_literal)
+    assert allowed is access.permits(wish, literal=is_literal)
+    assert rule in (access.allow if allowed else (*access.deny, None))
