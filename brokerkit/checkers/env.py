@@ -15,27 +15,27 @@ import re
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
-from twisted.cred.checkers import ICredentialsChecker
-from zope.interface import implementer
-
-from brokerkit.checkers.known import BY_SECRET, Known, allowed, decide, is_name
+from brokerkit.checkers.known import Known, allowed, is_name
+from brokerkit.checkers.source import Source
 from brokerkit.client import User
-from brokerkit.errors import ConfigError, UnknownUser
+from brokerkit.errors import ConfigError
+from brokerkit.grants import PUBLISH
 from brokerkit.interfaces import IToken
 from brokerkit.topics import is_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from brokerkit.grants import Rule
 
 _PATTERNS = re.compile(r"HPFEEDS_.+_(PUBLISH|SUBSCRIBE)", re.DOTALL)
 _TOKEN = re.compile(r"HPFEEDS_(.+)_TOKEN", re.DOTALL)
+_SECRET = re.compile(r"HPFEEDS_(.+)_(?:SECRET|TOKEN)", re.DOTALL)
 
 
-@implementer(ICredentialsChecker)
-class EnvUsers:
+class EnvUsers(Source):
     """Knows the users that the environment names."""
 
-    credentialInterfaces = BY_SECRET
     source = "env"
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
@@ -45,25 +45,46 @@ class EnvUsers:
             if _PATTERNS.fullmatch(variable):
                 self._patterns(variable)
 
-    def requestAvatarId(self, credentials: Any) -> User:  # type: ignore[override]  # noqa: ANN401  any of BY_SECRET
-        """Give the user of the credentials."""
+    def find(self, credentials: Any) -> Known | None:  # noqa: ANN401  any of BY_SECRET
+        """Give the user of a token, or of a name."""
         if IToken.providedBy(credentials):
             return self._by_token(credentials.token)
-        name = credentials.username
-        if not is_name(name) or b"=" in name or b"\0" in name:  # no variable is called so
-            raise UnknownUser
-        prefix = f"HPFEEDS_{name.decode().upper()}"
-        secret = self._value(f"{prefix}_SECRET")
-        if not secret:
-            raise UnknownUser
-        return decide(Known(self._user(name, prefix), secret), credentials)
+        return self._by_name(credentials.username)
 
-    def _by_token(self, token: bytes) -> User:
+    def users(self, names: Iterable[bytes]) -> dict[bytes, Known]:
+        """Give those of the names that have a secret or a token."""
+        found = {name: self._by_name(name, with_secret=False) for name in names}
+        return {name: known for name, known in found.items() if known is not None}
+
+    def names(self) -> list[bytes]:
+        """Give the names of all users, in lower case."""
+        found = (_SECRET.fullmatch(variable) for variable in self._environ if self._environ[variable])
+        return sorted({match[1].lower().encode(errors="surrogateescape") for match in found if match})
+
+    def where(self, name: bytes, action: str, rule: Rule | None) -> str:
+        """Give the variable."""
+        prefix = f"HPFEEDS_{name.decode(errors='replace').upper()}"
+        if rule is None:
+            return f"environment variable {prefix}_SECRET"
+        endings = ("PUBCHANS", "PUBLISH") if action == PUBLISH else ("SUBCHANS", "SUBSCRIBE")
+        return f"environment variable {prefix}_{endings[not rule.literal]}"
+
+    def _by_name(self, name: bytes, *, with_secret: bool = True) -> Known | None:
+        if not is_name(name) or b"=" in name or b"\0" in name:  # no variable is called so
+            return None
+        prefix = f"HPFEEDS_{name.decode().upper()}"
+        secret, token = self._value(f"{prefix}_SECRET"), self._value(f"{prefix}_TOKEN")
+        if not secret and (with_secret or not token):
+            return None
+        return Known(self._user(name, prefix), secret, token)
+
+    def _by_token(self, token: bytes) -> Known | None:
         """Compare with every token there is, so that the time tells nothing."""
         found = [name for name, one in self._tokens() if compare_digest(one, token) and one]
         if not found:
-            raise UnknownUser
-        return self._user(found[0].lower().encode(), f"HPFEEDS_{found[0]}")
+            return None
+        prefix = f"HPFEEDS_{found[0]}"
+        return Known(self._user(found[0].lower().encode(), prefix), self._value(f"{prefix}_SECRET"), token)
 
     def _tokens(self) -> Iterator[tuple[str, bytes]]:
         for variable in self._environ:

@@ -1,7 +1,7 @@
 """The sources of users that can be named with ``--auth``, and how a name is taken.
 
-Every ``twistd --help`` loads this file, so each source is imported when it is asked for.  A text that names no source
-is refused: hpfeeds-broker took any such text for an SQLite file of its own.
+Every ``twistd --help`` loads this file, so a source, and what reads its argument, is imported when it is asked for.  A
+text that names no source is refused: hpfeeds-broker took any such text for an SQLite file of its own.
 """
 
 from __future__ import annotations
@@ -11,101 +11,119 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from twisted.plugin import IPlugin
+from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
+from brokerkit.checkers.kastlex_actions import ACTIONS
 from brokerkit.errors import ConfigError, OperatorError
 from brokerkit.interfaces import ICheckerPlugin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
 WHERE = "configuration"
-PREFIX = ":prefix="
 INDENT = " " * 6
 
 
 @implementer(IPlugin, ICheckerPlugin)
-class EnvPlugin:
-    """Names ``env``."""
+class SourcePlugin:
+    """One kind of source.
 
-    kind = "env"
-    usage = "env"
-    description = "HPFEEDS_<NAME>_SECRET, _PUBCHANS and _SUBCHANS in the environment, looked at for each login."
+    ``make`` is the dotted name of a function that takes the argument, the usage (for errors) and the reactor, and gives
+    the checker.  ``spelled`` knows other spellings than ``KIND:ARGUMENT``.  ``actions`` are those that the source
+    grants beside publish and subscribe, each with a line of help.
+    """
 
-    def recognises(self, text: str) -> bool:  # noqa: ARG002
-        """There is no other spelling."""
-        return False
-
-    def checker(self, argument: str, reactor: Any) -> Any:  # noqa: ANN401, ARG002
-        """Give the checker."""
-        from brokerkit.checkers.env import EnvUsers
-
-        _no_argument(self, argument)
-        return EnvUsers()
-
-
-@implementer(IPlugin, ICheckerPlugin)
-class AnonymousPlugin:
-    """Names ``anonymous``."""
-
-    kind = "anonymous"
-    usage = "anonymous"
-    description = "Everybody, with any secret or none, and with all rights; the last one to be asked."
-
-    def recognises(self, text: str) -> bool:  # noqa: ARG002
-        """There is no other spelling."""
-        return False
-
-    def checker(self, argument: str, reactor: Any) -> Any:  # noqa: ANN401, ARG002
-        """Give the checker."""
-        from brokerkit.checkers.anonymous import Anyone
-
-        _no_argument(self, argument)
-        return Anyone()
-
-
-@implementer(IPlugin, ICheckerPlugin)
-class JsonPlugin:
-    """Names ``json``, and any path that ends in .json."""
-
-    kind = "json"
-    usage = "json:PATH[:prefix=TOPIC]"
-    description = (
-        "A users.json as hpfeeds has it, read again when it changes; a PATH that ends in .json can stand alone. "
-        "With a prefix, all names in it lie under that topic."
-    )
+    def __init__(
+        self,
+        kind: str,
+        usage: str,
+        description: str,
+        make: str,
+        *,
+        spelled: Callable[[str], bool] | None = None,
+        actions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Take the names; nothing is imported yet."""
+        self.kind = kind
+        self.usage = usage
+        self.description = description
+        self.actions = dict(actions or {})
+        self._make = make
+        self._spelled = spelled
 
     def recognises(self, text: str) -> bool:
-        """Take the path of a JSON file, which is how hpfeeds-broker is told."""
-        return _split(text)[0].endswith(".json") and "://" not in text
+        """Say whether ``text`` is another spelling."""
+        return self._spelled is not None and self._spelled(text)
 
     def checker(self, argument: str, reactor: Any) -> Any:  # noqa: ANN401  a reactor, a checker
-        """Give the checker, a service."""
-        from brokerkit import topics
-        from brokerkit.checkers.json_file import JsonUsers
-
-        path, prefix = _split(argument)
-        if not path:
-            raise ConfigError(WHERE, "auth", argument, self.usage)
-        name = prefix.encode(errors="surrogateescape")
-        if name and (topics.has_empty_token(name) or topics.has_wildcard(name)):
-            raise ConfigError(WHERE, "auth", prefix, "a topic as the prefix, such as honeypot")
-        return JsonUsers(path, reactor, name)
+        """Give the checker; raise ``OperatorError`` if the argument cannot be used."""
+        return namedAny(self._make)(argument, self.usage, reactor)
 
 
-def _split(text: str) -> tuple[str, str]:
-    path, _, prefix = text.partition(PREFIX)
-    return path, prefix
+def _is_json_file(text: str) -> bool:
+    return text.partition(":prefix=")[0].endswith(".json") and "://" not in text
 
 
-def _no_argument(plugin: EnvPlugin | AnonymousPlugin, argument: str) -> None:
-    if argument:
-        raise ConfigError(WHERE, "auth", f"{plugin.kind}:...", f"{plugin.kind} alone")
-
-
-anonymous = AnonymousPlugin()
-env = EnvPlugin()
-json = JsonPlugin()
+anonymous = SourcePlugin(
+    "anonymous",
+    "anonymous[:publish=PATTERN,...][:subscribe=PATTERN,...]",
+    "Everybody, with any secret or none; the last one to be asked. With patterns, everybody may do what these allow; "
+    "with none, everything.",
+    "brokerkit.checkers.named.anonymous",
+)
+database = SourcePlugin(
+    "database",
+    "database+URL[:prefix=TOPIC]",
+    "The table auth_keys of a database as hpfeeds has it: postgresql://NAME:PASSWORD@HOST/DATABASE, mysql://... or "
+    "sqlite:///PATH. Needs brokerkit[sql].",
+    "brokerkit.checkers.named.database",
+    spelled=lambda text: text.startswith("database+"),
+)
+env = SourcePlugin(
+    "env",
+    "env",
+    "HPFEEDS_<NAME>_SECRET, _PUBCHANS and _SUBCHANS in the environment, looked at for each login.",
+    "brokerkit.checkers.named.env",
+)
+json = SourcePlugin(
+    "json",
+    "json:PATH[:prefix=TOPIC]",
+    "A users.json as hpfeeds has it, read again when it changes; a PATH that ends in .json can stand alone. With a "
+    "prefix, all names in it lie under that topic.",
+    "brokerkit.checkers.named.json",
+    spelled=_is_json_file,
+)
+kastlex = SourcePlugin(
+    "kastlex",
+    "kastlex:PASSWD_YML[:PERMISSIONS_YML]",
+    "The two files of KastleX, read again when they change: bcrypt hashes, and what each user may do. produce allows "
+    "publishing in every protocol, fetch subscribing. Needs brokerkit[yaml].",
+    "brokerkit.checkers.named.kastlex",
+    actions=ACTIONS,
+)
+mongodb = SourcePlugin(
+    "mongodb",
+    "mongodb://[USER:PASSWORD@]HOST[/DATABASE][?OPTIONS][:prefix=TOPIC]",
+    "The collection auth_key of a MongoDB database as hpfeeds has it (hpfeeds if none is named); mongodb+srv:// and "
+    "several hosts work, too. An option that cannot be carried out is refused. Needs brokerkit[mongo].",
+    "brokerkit.checkers.named.mongodb",
+    spelled=lambda text: text.startswith("mongo") and "://" in text,
+)
+sqlite = SourcePlugin(
+    "sqlite",
+    "sqlite[:PATH][:prefix=TOPIC]",
+    "The table authkeys of an SQLite file as hpfeeds has it, sqlite.db if no PATH is given; made if it is not there. "
+    "Rows count as soon as they are written.",
+    "brokerkit.checkers.named.sqlite",
+)
+users = SourcePlugin(
+    "users",
+    "users[:PATH]",
+    "brokerkit's own users, which `brokerkit user` adds, shows and changes; in users.sqlite in the data directory if "
+    "no PATH is given. Changes count within a second.",
+    "brokerkit.checkers.named.users",
+)
 
 
 def find(text: str, plugins: Iterable[Any], reactor: Any, where: str = WHERE) -> Any:  # noqa: ANN401  plugins, a checker

@@ -17,7 +17,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from brokerkit.checkers import json_file
+from brokerkit.checkers import json_file, watched
 from brokerkit.checkers.json_file import JsonUsers
 from brokerkit.errors import ConfigError, UnknownUser, WrongSecret
 from brokerkit.grants import PUBLISH
@@ -111,9 +111,9 @@ class Starting(WithFile):
 
     def test_too_big(self) -> None:
         """A file that cannot be one of users is not read to its end."""
-        self.patch(json_file, "MAX_SIZE", len(content("ann")))
+        self.patch(watched, "MAX_SIZE", len(content("ann")))
         self.users()
-        self.patch(json_file, "MAX_SIZE", len(content("ann")) - 1)
+        self.patch(watched, "MAX_SIZE", len(content("ann")) - 1)
         with pytest.raises(ConfigError):
             JsonUsers(str(self.path), self.clock)
 
@@ -177,7 +177,7 @@ class Changing(WithFile):
     def test_no_change(self) -> None:
         """A file that stays as it is is not read again."""
         users = self.users()
-        self.patch(json_file, "read", None)
+        self.patch(watched, "read", None)
         self.clock.pump([1.0] * 5)
         assert (users.reloads, users.failures, users.broken) == (0, 0, False)
 
@@ -190,18 +190,16 @@ class Changing(WithFile):
         users.startService()
         self.assert_taken(users)
 
-    def test_hook(self) -> None:
-        """Whoever wants to know is told after a reload; one that fails costs the others nothing."""
+    def test_version(self) -> None:
+        """The version tells whoever wants to know that the users have changed, and that they have not."""
         users = self.users()
-        told: list[int] = []
-        users.changed += [lambda: 1 // 0, lambda: told.append(users.reloads)]
+        before = users.version
         self.write(content("bob"))
         self.assert_taken(users)
-        assert told == [1]
-        assert len(self.flushLoggedErrors(ZeroDivisionError)) == 1
+        assert users.version == before + 1
         self.write("{")
         self.clock.advance(1)
-        assert told == [1]
+        assert users.version == before + 1
 
 
 class Breaking(WithFile):
@@ -261,7 +259,7 @@ class Breaking(WithFile):
         def refuse(*_: object) -> int:
             raise PermissionError(13, "Permission denied")
 
-        patch = self.patch(json_file, "_without_waiting", refuse)
+        patch = self.patch(watched, "_without_waiting", refuse)
         self.assert_kept(users, 1)
         patch.restore()
         self.clock.advance(1)
@@ -280,7 +278,7 @@ class Breaking(WithFile):
     def test_bug(self) -> None:
         """Not even a bug stops the looking."""
         users = self.users()
-        patch = self.patch(json_file, "parse", lambda *_: 1 // 0)
+        patch = self.patch(json_file, "steps", lambda *_: 1 // 0)
         self.write(content("bob"))
         self.clock.advance(1)
         assert users.broken
@@ -289,4 +287,99 @@ class Breaking(WithFile):
         patch.restore()
         self.write(content("bob"))
         self.clock.advance(1)
+        login(users, "bob")
+
+
+class Ticking(Clock):
+    """A clock on which looking at the time takes some of it, as on a machine that is at work."""
+
+    tick = 0.001
+
+    def seconds(self) -> float:
+        """Give the time, and let some pass."""
+        now: float = super().seconds()
+        self.rightNow = now + self.tick
+        return now
+
+    def callLater(self, when: float, what: Any, *args: object, **kwargs: object) -> Any:
+        """Let what is to be done at once wait for the next step of a test."""
+        return super().callLater(when or 0.5, what, *args, **kwargs)
+
+
+class InSlices(WithFile):
+    """A file that takes long to read is read while other work goes on."""
+
+    def setUp(self) -> None:
+        """Write a file, and take a clock that shows how long things take."""
+        super().setUp()
+        self.clock = Ticking()
+
+    def begin(self, *names: str) -> JsonUsers:
+        """Give users who are being replaced by others, that take many slices to read."""
+        users = self.users()
+        self.write(content(*names, *map(str, range(100))))
+        users.look()
+        return users
+
+    def go_on(self, slices: int = 1) -> None:
+        """Let some slices of work be done."""
+        for _ in range(slices):
+            self.clock.advance(0.5)
+
+    def test_old_users_until_then(self) -> None:
+        """Until all is read, the users are the old ones; then they are the new ones, at once."""
+        users = self.begin("bob")
+        slices = 0
+        while not users.reloads:
+            login(users, "ann")
+            self.go_on()
+            slices += 1
+            assert slices < 100
+        assert slices > 10
+        login(users, "bob")
+        with pytest.raises(UnknownUser):
+            login(users, "ann")
+
+    def test_broken_at_the_end(self) -> None:
+        """What is wrong is found only at the end, and the users stay."""
+        users = self.users()
+        self.write(content(*map(str, range(100)))[:-1])
+        users.look()
+        assert not users.failures
+        with capturedLogs() as logs:
+            self.go_on(100)
+        assert (users.failures, len(logs)) == (1, 1)
+        login(users, "ann")
+
+    def test_changed_meanwhile(self) -> None:
+        """A file that changes while it is being read is read anew."""
+        users = self.begin("bob")
+        self.go_on(3)
+        self.write(content("cid"))
+        users.look()
+        self.go_on(100)
+        login(users, "cid")
+        assert users.names() == [b"cid"]
+        assert users.reloads == 1
+
+    def test_gone_meanwhile(self) -> None:
+        """A file that goes away while it is being read is not taken."""
+        users = self.begin("bob")
+        self.path.unlink()
+        with capturedLogs():
+            users.look()
+        self.go_on(100)
+        login(users, "ann")
+        assert users.broken
+
+    def test_stopped_meanwhile(self) -> None:
+        """A service that is stopped reads no further, and begins anew when it is started again."""
+        users = self.begin("bob")
+        users.stopService()
+        assert self.clock.getDelayedCalls() == []
+        self.go_on(100)
+        assert (users.reloads, users.failures) == (0, 0)
+        users.startService()
+        users.look()
+        self.go_on(100)
         login(users, "bob")

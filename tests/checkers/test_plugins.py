@@ -56,7 +56,7 @@ def test_files(spelling: str, path: str) -> None:
     checker = find(spelling.format(path))
     assert isinstance(checker, JsonUsers)
     assert checker.path == path
-    assert checker._prefix == (b"a.b" if "prefix" in spelling else b"")
+    assert checker.prefix == (b"a.b" if "prefix" in spelling else b"")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_bad_prefix(prefix: str, path: str) -> None:
 @pytest.mark.parametrize("text", ["", "sqlite", "sqlite.db", "/var/users.db", ":env", "JSON:x", "envx"])
 def test_unknown(text: str) -> None:
     """What names no source is an error that lists those that there are; nothing is taken in its place."""
-    with pytest.raises(ConfigError, match=r"one of anonymous, env, json:PATH\[:prefix=TOPIC\]"):
+    with pytest.raises(ConfigError, match=r"one of anonymous\[:publish=PATTERN.*\], env, json:PATH\[:prefix=TOPIC\]"):
         find(text)
 
 
@@ -91,7 +91,9 @@ def test_suggestion(text: str, meant: str) -> None:
         find(text)
 
 
-@pytest.mark.parametrize("text", ["database+mysql://ann:hush@host/db", "mongodb://ann:hush@host/db.json"])
+@pytest.mark.parametrize(
+    "text", ["database+mysql://ann:hush@host/db", "mongodb://ann:hush@host/db.json", "sqlite://ann:hush@host/db"]
+)
 def test_password_in_url(text: str) -> None:
     """A URL that is not understood is not repeated: there may be a password in it."""
     with pytest.raises(ConfigError) as error:
@@ -108,7 +110,7 @@ def test_where() -> None:
 def test_two_of_one_kind() -> None:
     """Two plugins of one kind are an error, not a race."""
     with pytest.raises(OperatorError, match="two plugins"):
-        plugins.find("env", [plugins.env, plugins.EnvPlugin()], Clock())
+        plugins.find("env", [plugins.env, plugins.SourcePlugin("env", "env", "", "")], Clock())
 
 
 def test_help() -> None:

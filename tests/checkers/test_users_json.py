@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.cred.credentials import UsernamePassword
 
-from brokerkit.checkers.known import Users
-from brokerkit.checkers.users_json import parse
+from brokerkit.checkers.known import fits
+from brokerkit.checkers.users_json import JsonTable, _members, parse, steps
 from brokerkit.credentials import Token
 from brokerkit.errors import ConfigError
 from brokerkit.grants import PUBLISH, SUBSCRIBE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PATH = "/etc/users.json"
 ANN = {"owner": "Ann", "secret": "hush", "pubchans": ["a", "b.*"], "subchans": []}
@@ -29,14 +32,22 @@ def refusal(content: object) -> str:
     return str(error.value)
 
 
-def users(content: object, prefix: bytes = b"") -> Users:
+def users(content: object, prefix: bytes = b"") -> JsonTable:
     """Give the users in what becomes JSON."""
     return parse(json.dumps(content).encode(), PATH, prefix)
 
 
-def login(known: Users, name: str = "ann") -> Any:
+def found(known: JsonTable, credentials: Any) -> Any:
+    """Give the user whom the credentials name and fit."""
+    one = known.find(credentials)
+    assert one is not None
+    assert fits(one, credentials)
+    return one.user
+
+
+def login(known: JsonTable, name: str = "ann") -> Any:
     """Log in with the secret of ``ANN``."""
-    return known.login(UsernamePassword(name.encode(), b"hush"))
+    return found(known, UsernamePassword(name.encode(), b"hush"))
 
 
 def test_user_of_hpfeeds() -> None:
@@ -73,8 +84,8 @@ def test_both_kinds_of_lists() -> None:
 def test_token() -> None:
     """A token is enough to log in; then a secret is not needed."""
     known = users({"ann": {**ANN, "token": "t1"}, "bob": {"token": "t2", "publish": ["a"]}})
-    assert known.login(Token(b"t1")).name == b"ann"
-    assert known.login(Token(b"t2")).name == b"bob"
+    assert found(known, Token(b"t1")).name == b"ann"
+    assert found(known, Token(b"t2")).name == b"bob"
 
 
 def test_unknown_keys_are_left_alone() -> None:
@@ -151,7 +162,7 @@ def test_bad_entries(entry: object, message: str) -> None:
         (b"[" + b"9" * 10_000 + b"]", "file: found what cannot be read, expected JSON (ValueError)"),
         (b"[]", "file: found a list, expected an object with a member for each user"),
         (b"null", "file: found null, expected an object"),
-        (b'{"ann": {}, "ann": {}}', "'ann': found two users of this name, expected one"),
+        (b'{"ann": {"token": "t", "publish": []}, "ann": {}}', "'ann': found two users of this name, expected one"),
         (b'{"ann": {"secret": "hush", "secret": "hush"}}', "'ann': 'secret': found this key twice, expected it once"),
         (b'{"\\ud800": {}}', "'\\ud800': found half of a surrogate pair, expected Unicode text"),
         (b'{"%b": {}}' % (b"x" * 256), f"'{'x' * 256}': found a name of 256 bytes, expected at most 255"),
@@ -190,11 +201,46 @@ ENTRIES = st.fixed_dictionaries(
 def test_any_json(content: object, prefix: bytes) -> None:
     """Arbitrary JSON is users or a ConfigError, never anything else."""
     with suppress(ConfigError):
-        assert isinstance(users(content, prefix), Users)
+        assert isinstance(users(content, prefix), JsonTable)
 
 
 @given(st.binary())
 def test_any_bytes(content: bytes) -> None:
     """Arbitrary bytes are users or a ConfigError, never anything else."""
     with suppress(ConfigError):
-        assert isinstance(parse(content, PATH), Users)
+        assert isinstance(parse(content, PATH), JsonTable)
+
+
+JSONISH = st.text(alphabet='{}[]",:ab \n\\u0d8e1tfnulrase-.', max_size=30)
+
+
+def outcome(read: Callable[[], list[str]]) -> object:
+    """Give what is read, or nothing if it is no JSON; what exactly is wrong, each version of Python says otherwise."""
+    try:
+        return read()
+    except json.JSONDecodeError:
+        return None
+
+
+@given(JSONISH | st.dictionaries(st.text(max_size=3), VALUES, max_size=3).map(json.dumps), st.integers(0, 40))
+def test_taken_apart_as_json_itself(text: str, cut: int) -> None:
+    """Member by member, the outermost object is what JSON's own reader says, and no JSON is none."""
+    for one in ("{" + text, json.dumps({"a": text})[:cut] or "{", text):
+        if one.startswith("{"):
+            assert outcome(lambda one=one: [key for key, _ in _members(one)]) == outcome(
+                lambda one=one: [key for key, _ in json.loads(one, object_pairs_hook=list)]
+            )
+
+
+def test_equal_lists_are_one() -> None:
+    """Users with equal lists share the rules: of ten thousand sensors there is one record of where they may publish."""
+    known = users({f"s{i}": {**ANN, "subchans": [f"{i}"]} for i in range(3)})
+    found = known.among([b"s0", b"s1", b"s2"]).values()
+    assert len(found) == 3
+    assert len({id(one.user.grants.actions[PUBLISH]) for one in found}) == 1
+
+
+def test_in_steps() -> None:
+    """A file is read user by user, so that other work can go on in between."""
+    content = json.dumps({f"s{i}": ANN for i in range(10)}).encode()
+    assert sum(1 for _ in steps(content, PATH)) == 11

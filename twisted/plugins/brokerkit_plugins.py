@@ -6,10 +6,22 @@ imported when it is used.
 
 from twisted.application.service import ServiceMaker
 
-from brokerkit.checkers.plugins import anonymous, env, json
+from brokerkit.checkers.plugins import anonymous, database, env, json, kastlex, mongodb, sqlite, users
 from brokerkit.plugin import StreamProtocol
 
-__all__ = ["anonymous", "brokerkit", "env", "hpfeeds", "json", "nats"]
+__all__ = [
+    "anonymous",
+    "brokerkit",
+    "database",
+    "env",
+    "hpfeeds",
+    "json",
+    "kastlex",
+    "mongodb",
+    "nats",
+    "sqlite",
+    "users",
+]
 
 brokerkit = ServiceMaker("brokerkit", "brokerkit.app", "A message broker for several protocols.", "brokerkit")
 
@@ -19,6 +31,7 @@ hpfeeds = StreamProtocol(
     description="hpfeeds, the wire protocol of honeypots",
     default="tcp:port=10000:interface=127.0.0.1",
     caller="brokerkit.protocols.hpfeeds.caller.HpfeedsCaller",
+    notation="brokerkit.protocols.hpfeeds.notation",
 )
 
 nats = StreamProtocol(
@@ -27,4 +40,5 @@ nats = StreamProtocol(
     description="NATS, the core client protocol",
     default="tcp:port=4222:interface=127.0.0.1",
     caller="brokerkit.protocols.nats.caller.NatsCaller",
+    notation="brokerkit.protocols.nats.notation",
 )

@@ -1,0 +1,319 @@
+"""One of brokerkit's own users, as it is written down: in a ``[[users]]`` table, or as a record of the store.
+
+Both are read here, by one set of rules.  Nothing is coerced and nothing is ignored; what is wrong is a ``ConfigError``
+that names the key, and the kind of a value in place of the value wherever that might be a secret that has slipped.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from difflib import get_close_matches
+from sys import float_info
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from brokerkit.allowance import Allowance
+from brokerkit.checkers.known import Known, is_name
+from brokerkit.client import User
+from brokerkit.errors import ConfigError, Words
+from brokerkit.grants import PUBLISH, SUBSCRIBE, Access, Grants, patterns
+from brokerkit.hashing import is_hash
+from brokerkit.topics import is_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from brokerkit.grants import Rule
+
+PROOFS = ("secret", "password_hash", "token", "nkey", "certificate")  # what a login can be proved by
+ITS_OWN = ("token", "nkey", "certificate")  # by these a user is found, so no two users have one in common
+SECRETS = ("secret", "password_hash", "token")
+MAX_TEXT = 4096  # bytes of one value
+MOMENT = "a moment with its zone, such as 2027-01-31T12:00:00Z"
+
+
+def _private() -> Any:  # noqa: ANN401  a field
+    return attrs.field(default="", repr=False)
+
+
+@attrs.frozen
+class Entry:
+    """What is written down of one user; an empty text, an empty list or 0 stands for nothing.
+
+    ``publish`` to ``subscribe_deny`` are patterns, the limits those of ``Allowance``, ``valid_until`` is an ISO moment.
+    ``place`` says where the entry stands, for people.
+    """
+
+    name: str
+    secret: str = _private()
+    password_hash: str = _private()
+    token: str = _private()
+    nkey: str = ""
+    certificate: str = ""
+    owner: str = ""
+    tenant: str = ""
+    publish: tuple[str, ...] = ()
+    publish_deny: tuple[str, ...] = ()
+    subscribe: tuple[str, ...] = ()
+    subscribe_deny: tuple[str, ...] = ()
+    connections: int = 0
+    subscriptions: int = 0
+    payload: int = 0
+    rate: float = 0.0
+    valid_until: str = ""
+    place: str = attrs.field(default="", eq=False)
+
+    def known(self, source: str) -> Known:
+        """Give what a source of that name knows of this user."""
+        user = User(
+            self.name.encode(),
+            source,
+            Grants(
+                {
+                    PUBLISH: _access(self.publish, self.publish_deny),
+                    SUBSCRIBE: _access(self.subscribe, self.subscribe_deny),
+                }
+            ),
+            owner=self.owner,
+            tenant=self.tenant,
+            allowance=Allowance(self.connections, self.subscriptions, self.payload, self.rate),
+            valid_until=_seconds(self.valid_until),
+        )
+        return Known(
+            user,
+            self.secret.encode(),
+            self.token.encode(),
+            self.password_hash,
+            (self.nkey,) if self.nkey else (),
+            (self.certificate,) if self.certificate else (),
+        )
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether it is not for everybody's eyes."""
+        return any(getattr(self, key) for key in SECRETS)
+
+    def fields(self, *, secrets: bool = True) -> dict[str, Any]:
+        """Give what ``read`` takes, without what stands for nothing; without ``secrets``, true in place of each."""
+        said: dict[str, Any] = {}
+        for key in KEYS:
+            value = getattr(self, key)
+            if value:
+                said[key] = list(value) if isinstance(value, tuple) else value
+                if key in SECRETS and not secrets:
+                    said[key] = True
+        return said
+
+    def where(self, action: str, rule: Rule | None) -> str:
+        """Say where a rule of this user stands, or the user if no rule is given."""
+        for key in (f"{action}_deny", action):
+            rules = _rules(getattr(self, key, ()))
+            if rule in rules:
+                return f"{self.place}.{key}[{rules.index(rule)}]"
+        return self.place
+
+
+KEYS = tuple(field.name for field in attrs.fields(Entry) if field.name != "place")
+
+
+def _rules(listed: tuple[str, ...]) -> tuple[Rule, ...]:
+    return patterns(name.encode() for name in listed)
+
+
+def _access(allow: tuple[str, ...], deny: tuple[str, ...]) -> Access:
+    return Access(_rules(allow), _rules(deny))
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+def read(fields: object, where: str, key: str = "", place: str = "") -> Entry:
+    """Give the user that a table says; raise ``ConfigError`` at the first thing that is wrong.
+
+    ``where`` names the file and ``key`` leads to the table in it; both begin the message.
+    """
+    return _Table(fields, where, key).entry(place or f"{where}: {key}")
+
+
+_KINDS = {bool: "true or false", dict: "a table", float: "a number", int: "a number", list: "a list", str: "a string"}
+
+
+def _kind(value: object) -> Words:
+    return Words(_KINDS.get(type(value), f"a value of type {type(value).__name__}"))
+
+
+@attrs.frozen
+class _Table:
+    """The keys of one user, as they were found."""
+
+    fields: Any
+    where: str
+    key: str
+
+    def entry(self, place: str) -> Entry:
+        """Give the user."""
+        if not isinstance(self.fields, dict):
+            raise ConfigError(self.where, self.key, _kind(self.fields), "a table of one user")
+        for key in self.fields:
+            if key not in KEYS:
+                near = get_close_matches(str(key), KEYS, 1)
+                expected = f"one of {', '.join(KEYS)}"
+                raise self._refuse(key, Words("an unknown key"), expected, f"did you mean {near[0]}?" if near else "")
+        if "name" not in self.fields:
+            raise self._refuse("name", Words("nothing"), "the name of a user")
+        entry = Entry(**{key: _READERS[key](self, key) for key in self.fields}, place=place)
+        if not any(getattr(entry, key) for key in PROOFS):
+            raise self._refuse("secret", Words("nothing"), f"one of {', '.join(PROOFS)}")
+        if entry.secret and entry.password_hash:
+            raise self._refuse("password_hash", Words("one beside a secret"), "one of the two")
+        return entry
+
+    def _refuse(self, key: str, found: object, expected: str, hint: str = "") -> ConfigError:
+        return ConfigError(self.where, f"{self.key}.{key}".removeprefix("."), found, expected, hint)
+
+    def _string(self, key: str, value: object) -> str:
+        if not isinstance(value, str):
+            raise self._refuse(key, _kind(value), "a string")
+        try:
+            size = len(value.encode())
+        except UnicodeEncodeError:
+            raise self._refuse(key, Words("half of a surrogate pair"), "Unicode text") from None
+        if size > MAX_TEXT:
+            raise self._refuse(key, Words(f"{size} bytes"), f"at most {MAX_TEXT}")
+        return value
+
+    def text(self, key: str) -> str:
+        """Read something that is shown to people, so no line break and the like."""
+        value = self._string(key, self.fields[key])
+        if not value.isprintable():
+            raise self._refuse(key, value, "text without control characters")
+        return value
+
+    def name(self, key: str) -> str:
+        """Read the name."""
+        value = self.text(key)
+        if not value:
+            raise self._refuse(key, value, "a name that is not empty")
+        if not is_name(value.encode()):
+            raise self._refuse(key, Words(f"a name of {len(value.encode())} bytes"), "at most 255")
+        return value
+
+    def secret(self, key: str) -> str:
+        """Read what nobody is to see."""
+        return self._string(key, self.fields[key])
+
+    def password_hash(self, key: str) -> str:
+        """Read a hash."""
+        value = self.secret(key)
+        if value and not is_hash(value):
+            raise self._refuse(
+                key, Words("something else"), "an argon2 hash ($argon2id$...) or a bcrypt hash ($2b$...)"
+            )
+        return value
+
+    def nkey(self, key: str) -> str:
+        """Read a public key; a seed in its place is a secret, so nothing of it is shown."""
+        from brokerkit.nkeys import is_user_key  # loads a library that most have no use for
+
+        value = self._string(key, self.fields[key])
+        if value and not is_user_key(value):
+            raise self._refuse(key, Words("something else"), "the public nkey of a user: U and 55 letters and digits")
+        return value
+
+    def patterns(self, key: str) -> tuple[str, ...]:
+        """Read a list of patterns."""
+        value = self.fields[key]
+        if not isinstance(value, list):
+            raise self._refuse(key, _kind(value), "a list of strings")
+        return tuple(self._pattern(f"{key}[{i}]", one) for i, one in enumerate(value))
+
+    def _pattern(self, key: str, value: object) -> str:
+        name = self._string(key, value)
+        if not is_pattern(name.encode()):
+            raise self._refuse(key, name, "a pattern such as a.b, a.* or a.>")
+        return name
+
+    def number(self, key: str) -> int:
+        """Read a limit."""
+        value = self.fields[key]
+        if type(value) is not int or not 0 <= value < 2**63:
+            raise self._refuse(key, value if type(value) is int else _kind(value), "a whole number, not negative")
+        return value
+
+    def rate(self, key: str) -> float:
+        """Read messages in a second."""
+        value = self.fields[key]
+        if type(value) not in {int, float} or not 0 <= value <= float_info.max:
+            shown = value if type(value) in {int, float} else _kind(value)
+            raise self._refuse(key, shown, "a number of messages in a second, not negative")
+        return float(value)
+
+    def moment(self, key: str) -> str:
+        """Read a moment: text, or what TOML has for it."""
+        value = self.fields[key]
+        text = value.isoformat() if isinstance(value, date) else self.text(key)
+        if not text:
+            return ""
+        try:
+            if datetime.fromisoformat(text).tzinfo is None:
+                raise self._refuse(key, text, MOMENT, "without a zone it is not known which moment that is")
+            if _seconds(text) <= 0:  # 0 would stand for ever
+                raise self._refuse(key, text, "a moment after 1970")
+        except (ValueError, OverflowError):
+            raise self._refuse(key, text, MOMENT) from None
+        return text
+
+
+_READERS: Mapping[str, Callable[[_Table, str], Any]] = {
+    "name": _Table.name,
+    "secret": _Table.secret,
+    "password_hash": _Table.password_hash,
+    "token": _Table.secret,
+    "nkey": _Table.nkey,
+    "certificate": _Table.text,
+    "owner": _Table.text,
+    "tenant": _Table.text,
+    "publish": _Table.patterns,
+    "publish_deny": _Table.patterns,
+    "subscribe": _Table.patterns,
+    "subscribe_deny": _Table.patterns,
+    "connections": _Table.number,
+    "subscriptions": _Table.number,
+    "payload": _Table.number,
+    "rate": _Table.rate,
+    "valid_until": _Table.moment,
+}
+
+
+def read_all(tables: object, where: str, lines: Sequence[int] = ()) -> tuple[Entry, ...]:
+    """Give the users of the ``[[users]]`` tables of a file, whose headers stand in these lines if that is known.
+
+    Raises ``ConfigError``, also where two users have one name, or one token, nkey or certificate.
+    """
+    if not isinstance(tables, list | tuple):
+        raise ConfigError(where, "users", _kind(tables), "tables that are headed [[users]]")
+    at = [f"{where}:{line}" for line in lines] if len(lines) == len(tables) else [where] * len(tables)
+    entries = tuple(read(one, where, f"users[{i}]", f"{at[i]}: users[{i}]") for i, one in enumerate(tables))
+    _refuse_shared(entries, where)
+    return entries
+
+
+def _refuse_shared(entries: tuple[Entry, ...], where: str) -> None:
+    for key in ("name", *ITS_OWN):
+        seen: dict[str, int] = {}
+        for i, entry in enumerate(entries):
+            value = getattr(entry, key)
+            other = seen.setdefault(value, i)
+            if value and other != i:
+                found = value if key == "name" else Words("the same")
+                raise ConfigError(where, f"users[{i}].{key}", found, f"another than that of users[{other}]")
+    named = {entry.name: i for i, entry in enumerate(entries)}
+    for i, entry in enumerate(entries):
+        other = named.get(entry.certificate, i)
+        if other != i:  # who shows it would be either of two
+            raise ConfigError(where, f"users[{i}].certificate", entry.certificate, f"no name of users[{other}]")
