@@ -13,17 +13,23 @@ import attrs
 from twisted.cred.credentials import IUsernameHashedPassword
 from zope.interface import implementer
 
-from brokerkit.interfaces import IToken
+from brokerkit import nkeys
+from brokerkit.interfaces import IAnonymousRequest, ICertificate, INkeySignature, IToken
 
 
 @implementer(IUsernameHashedPassword)
 @attrs.frozen
 class ChallengeResponse:
-    """The answer to a challenge: SHA1 of the nonce that was sent and the secret, as hpfeeds has it."""
+    """The answer to a challenge: SHA1 of the nonce that was sent and the secret, as hpfeeds has it.
+
+    ``certified`` is the name in the peer's client certificate, empty if it has none or if such names do not count: a
+    user who has that name need not know the secret.
+    """
 
     username: bytes
     nonce: bytes = attrs.field(repr=False)
     digest: bytes = attrs.field(repr=False)
+    certified: bytes = attrs.field(default=b"", repr=False)
 
     def checkPassword(self, secret: bytes | str) -> bool:
         """Say whether the digest was made with ``secret``; in constant time, whatever the length of the digest."""
@@ -40,3 +46,36 @@ class Token:
     """A secret that names its user by itself, such as the ``auth_token`` of NATS."""
 
     token: bytes = attrs.field(repr=False)
+
+
+@implementer(ICertificate)
+@attrs.frozen
+class Certificate:
+    """A client certificate that was verified in the TLS handshake, by the name that the listener finds in it."""
+
+    username: bytes
+
+
+@implementer(INkeySignature)
+@attrs.frozen
+class NkeySignature:
+    """The answer to the nonce of NATS: signed with the key of a user."""
+
+    public_key: str
+    nonce: bytes = attrs.field(repr=False)
+    signature: bytes = attrs.field(repr=False)
+
+    @property
+    def username(self) -> bytes:
+        """The key, for those who count failures by name; nothing if it cannot be one."""
+        return self.public_key.encode() if nkeys.is_user_key(self.public_key) else b""
+
+    def is_signed(self) -> bool:
+        """Say whether the signature was made with that key."""
+        return nkeys.is_signed(self.public_key, self.nonce, self.signature)
+
+
+@implementer(IAnonymousRequest)
+@attrs.frozen
+class AnonymousRequest:
+    """Nothing was shown, and the protocol has no login: what KastleX calls ``anonymous``."""

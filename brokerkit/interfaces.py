@@ -22,11 +22,33 @@ class IToken(ICredentials):
     token = Attribute("bytes")
 
 
+class ICertificate(ICredentials):
+    """A client certificate that was verified in the TLS handshake; nothing more has to be proved."""
+
+    username = Attribute("bytes: the name that the listener's rule finds in it.")
+
+
+class INkeySignature(ICredentials):
+    """A nonce that this broker has sent, signed with the nkey of a user."""
+
+    public_key = Attribute("str: the key (``U...``), as the peer gives it.")
+
+    def is_signed() -> bool:
+        """Say whether the signature was made with that key."""
+
+
+class IAnonymousRequest(ICredentials):
+    """A request over HTTP that shows no credentials; never a connection that has to log in."""
+
+
 class IProtocolPlugin(Interface):
     """A protocol that brokerkit can speak.
 
     Its objects are loaded by every ``twistd --help`` on the machine, so they import nothing heavy before they are asked
     for a service.  For a stream protocol, ``brokerkit.plugin.StreamProtocol`` implements this.
+
+    One that has actions beside publish and subscribe says so in an attribute ``actions``: a mapping of action to one
+    line of help (see ``brokerkit.actions``).
     """
 
     name = Attribute("str: the word for the flag (``--name``), the configuration and the metrics.")
@@ -44,6 +66,23 @@ class IProtocolPlugin(Interface):
 
     def caller(name: str, secret: str) -> object | None:
         """Give the client's side (``ICaller``) for ``brokerkit pub`` and ``sub`` and for tests, or ``None``."""
+
+
+class INotation(Interface):
+    """How a protocol writes the names of topics; a protocol plugin may offer it beside ``IProtocolPlugin``.
+
+    A name is what stands in the protocol, a topic (or a pattern) what it is in the broker; ``prefix`` is the
+    ``topic_prefix`` of the listener.
+    """
+
+    def notation(name: bytes, prefix: bytes) -> tuple[bytes, bool]:
+        """Give the topic or pattern of a name, and whether it is a literal name, whatever it looks like.
+
+        Raises ``ValueError`` when the protocol has no such name.
+        """
+
+    def spelling(topic: bytes, prefix: bytes, literal: bool) -> bytes | None:
+        """Undo ``notation``: give the name of a topic or pattern, or ``None`` where the protocol cannot say it."""
 
 
 class ICaller(Interface):
