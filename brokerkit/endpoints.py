@@ -4,6 +4,10 @@ Two grammars meet here: Twisted's (``tcp:4222:interface=127.0.0.1``, ``unix:/run
 hpfeeds broker (``tls:port=10000:key=broker.key:cert=broker.crt``).  Everything is checked before Twisted builds the
 endpoint, so that a slip is one line about the slip: a type or a keyword that nobody knows is refused and never guessed,
 for a guess could be plain text where TLS was meant.
+
+Three keywords are ours, and taken out before: ``device=`` (a network interface), ``mode=`` and ``networks=`` (which say
+what ``brokerkit.entrance`` does).  An IPv6 address may be written with its colons as they are, where it can be nothing
+else.
 """
 
 from __future__ import annotations
@@ -17,17 +21,24 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.endpoints import SSL4ServerEndpoint, serverFromString
+import attrs
+from twisted.internet.abstract import isIPv6Address
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP6ServerEndpoint, serverFromString, wrapServerTLS
 
+from brokerkit.device import DeviceUnusable, OnDevice, wrong_device
+from brokerkit.entrance import BARRED, read_networks
 from brokerkit.errors import ConfigError
+from brokerkit.pem import Unfit
+from brokerkit.renewal import Renewal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+
+    from brokerkit.tls import Clients
 
 ALL = "0.0.0.0"  # noqa: S104  every address: the default of the original hpfeeds broker
 MAX_PORT = 0xFFFF
+BACKLOG = 50  # connections that the kernel holds until they are accepted; Twisted's default
 PRIVILEGED = 1024  # ports below this one need a right
 
 # The keywords of each type, in the order in which their values may stand without them; the first one has to be said.
@@ -42,6 +53,7 @@ _KEYWORDS = {
     "systemd": ("domain", "index", "name"),
 }  # fmt: skip
 _HPFEEDS_TLS = ("port", "interface", "key", "cert", "chain")
+_OURS = ("device", "mode", "networks")
 _KEYWORD = re.compile(r"((?:[^\\=]|\\.)*)=(.*)", re.DOTALL)  # as in Twisted, a backslash hides an equals sign
 _COLONS = r"a colon inside a value is written \:, as in interface=\:\:1"
 _EXAMPLES = {
@@ -51,7 +63,7 @@ _EXAMPLES = {
 }
 _ADDRESS = re.compile(r"(?:([\w.-]*\.[\w.-]*|localhost|):)?([0-9]+)", re.ASCII)  # what is often written instead
 
-IDLE, INTERVAL, PROBES = 10, 5, 3  # seconds, seconds, count: a peer that is gone is noticed after 25 s
+IDLE, PROBES = 10, 3  # seconds, count: with half of these seconds between probes, a lost peer is noticed after 25 s
 # The kernel asks for more when less than this is unsent, so when its reader makes progress; otherwise it would take
 # megabytes at once, and then nothing for a while, and a slow reader would look like one that has stopped.
 UNSENT = 128 * 1024
@@ -60,29 +72,65 @@ _NOTSENT_LOWAT = 25 if sys.platform == "linux" else None  # where the socket mod
 # What Linux and macOS let accepted sockets inherit: level, name, number where the name may be missing, value.
 _TUNING: tuple[tuple[int, str, int | None, int], ...] = (
     (socket.IPPROTO_TCP, "TCP_NODELAY", None, 1),
-    (socket.SOL_SOCKET, "SO_KEEPALIVE", None, 1),
-    (socket.IPPROTO_TCP, "TCP_KEEPIDLE", None, IDLE),
-    (socket.IPPROTO_TCP, "TCP_KEEPALIVE", None, IDLE),  # what macOS calls the line above
-    (socket.IPPROTO_TCP, "TCP_KEEPINTVL", None, INTERVAL),
-    (socket.IPPROTO_TCP, "TCP_KEEPCNT", None, PROBES),
     (socket.IPPROTO_TCP, "TCP_NOTSENT_LOWAT", _NOTSENT_LOWAT, UNSENT),
 )
 
 
-def server_endpoint(text: str, reactor: Any, where: str) -> IStreamServerEndpoint:  # noqa: ANN401  any reactor
-    """Give the endpoint that ``text`` describes; raise ``ConfigError`` naming ``where`` for what is wrong with it."""
+def _keeping_alive(idle: int) -> tuple[tuple[int, str, int | None, int], ...]:
+    """Give the same for keep-alive after so many seconds of silence."""
+    return (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", None, int(idle > 0)),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", None, idle),
+        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", None, idle),  # what macOS calls the line above
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", None, max(1, idle // 2)),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", None, PROBES),
+    )
+
+
+@attrs.frozen
+class Said:
+    """What an endpoint string says beside what Twisted reads: empty where it does not."""
+
+    mode: str = ""
+    networks: tuple[str, ...] = ()
+    device: str = ""
+
+
+def said(text: str, where: str) -> Said:
+    """Give what ``text`` says in keywords of ours; raise ``ConfigError`` naming ``where``."""
     try:
-        return _endpoint(text, reactor)
+        return _without_ours(text)[1]
     except _Unusable as problem:
         raise ConfigError(where, "endpoint", text, problem.expected, problem.hint) from None
 
 
-def tune(port: IListeningPort) -> None:
-    """Set what accepted TCP sockets inherit; what is no TCP socket, or what the system does not know, is left alone."""
+def server_endpoint(
+    text: str,
+    reactor: Any,  # noqa: ANN401  any reactor
+    where: str,
+    clients: Clients | None = None,
+    renewal: Renewal | None = None,
+) -> IStreamServerEndpoint:
+    """Give the endpoint that ``text`` describes; raise ``ConfigError`` naming ``where`` for what is wrong with it.
+
+    With ``clients`` it asks for their certificates, which only TLS with one key and certificate can.  Without
+    ``renewal`` the files of TLS are read once.
+    """
+    try:
+        return _endpoint(text, reactor, clients, renewal or Renewal(reactor))
+    except (_Unusable, Unfit) as problem:
+        raise ConfigError(where, "endpoint", text, problem.expected, problem.hint) from None
+
+
+def tune(port: IListeningPort, keepalive: int = IDLE) -> None:
+    """Set what accepted TCP sockets inherit; what is no TCP socket, or what the system does not know, is left alone.
+
+    ``keepalive`` are the seconds of silence after which the kernel asks whether the peer is there; nought: never.
+    """
     listening: socket.socket | None = getattr(port, "socket", None)
     if listening is None or listening.family not in {socket.AF_INET, socket.AF_INET6}:
         return
-    for level, name, number, value in _TUNING:
+    for level, name, number, value in (*_TUNING, *_keeping_alive(keepalive)):
         option = getattr(socket, name, number)
         if option is not None:
             with suppress(OSError):
@@ -102,6 +150,8 @@ def where_bound(port: IListeningPort) -> str:
 
 def explain_bind_failure(error: BaseException | None, text: str) -> str:
     """Give one line that says why nothing listens at the endpoint ``text``, and what can be done."""
+    if isinstance(error, DeviceUnusable):
+        return f"{error} ({text})"
     cause: Any = getattr(error, "socketError", error)
     place, port, other = _place(error)
     number = getattr(cause, "errno", None)
@@ -144,18 +194,103 @@ class _Unusable(Exception):
         self.hint = hint
 
 
-def _endpoint(text: str, reactor: Any) -> IStreamServerEndpoint:  # noqa: ANN401  any reactor
-    kind, *words = _words(text)
+def _endpoint(
+    text: str,
+    reactor: Any,  # noqa: ANN401  any reactor
+    clients: Clients | None,
+    renewal: Renewal,
+) -> IStreamServerEndpoint:
+    (kind, *words), ours = _without_ours(text)
+    text = ":".join([kind, *words])
+    if ours.device:
+        reactor = OnDevice(reactor, ours.device)
     found = [(word, _KEYWORD.fullmatch(word)) for word in words]
     values = [_unescaped(word) for word, keyword in found if not keyword]
     keywords = [(_unescaped(keyword[1]), _unescaped(keyword[2])) for _, keyword in found if keyword]
     if kind == "tls" and not any(values) and "path" not in dict(keywords):
-        return _tls(reactor, _arguments("tls", _HPFEEDS_TLS, [], keywords))
+        return _tls(reactor, _arguments("tls", _HPFEEDS_TLS, [], keywords), clients, renewal)
     if kind in _KEYWORDS:
         given = _arguments(kind, _KEYWORDS[kind], values, keywords)
         if kind == "tls" and not Path(given["path"]).is_dir():
             raise _Unusable("a directory of certificates", f"{given['path']} is none")
+        if kind == "tls" and clients is None:
+            return _tls_directory(reactor, given, renewal)
+        if kind == "ssl":
+            return _tls(reactor, _as_hpfeeds_writes_it(given), clients, renewal)
+    if clients is not None:
+        raise _Unusable("TLS with one key and certificate, as client_ca stands beside it", _EXAMPLES["tls"])
     return _by_twisted(text, kind, reactor)
+
+
+def _without_ours(text: str) -> tuple[list[str], Said]:
+    """Give the words of a string without the keywords that are ours, and what those say."""
+    kind, *words = _joined(_words(text))
+    rest = [kind]
+    given: dict[str, str] = {}
+    for word in words:
+        key, _, value = word.partition("=")
+        if not (value and _is_ours(kind, key, value)):
+            rest.append(word)
+        elif key in given:
+            raise _Unusable(f"{key} once")
+        else:
+            given[key] = _unescaped(value)
+    return rest, _read_ours(given)
+
+
+def _is_ours(kind: str, key: str, value: str) -> bool:
+    """Say whether a keyword is ours: a unix socket's own ``mode`` is a number, and it has no device."""
+    if key == "mode" and (kind == "unix" or kind not in _KEYWORDS):
+        return value in BARRED
+    return key in _OURS and not (key == "device" and kind in {"unix", "systemd"})
+
+
+def _read_ours(given: dict[str, str]) -> Said:
+    mode, device = given.get("mode", ""), given.get("device", "")
+    if mode and mode not in BARRED:
+        raise _Unusable(f"mode as one of {', '.join(BARRED)}", f"{mode!r} is none")
+    if device and (wrong := wrong_device(device)):
+        raise _Unusable("device as the name of a network interface", wrong)
+    networks = tuple(given["networks"].split(",")) if "networks" in given else ()
+    if not _are_networks(given.get("networks", "::")):
+        raise _Unusable("networks such as 10.0.0.0/8,::1 with commas between", f"{given['networks']!r} is none")
+    return Said(mode, networks, device)
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Put an IPv6 address together again that its own colons have cut; the longest that is one."""
+    done: list[str] = []
+    i = 0
+    while i < len(words):
+        word = words[i]
+        i += 1
+        key, _, value = word.partition("=")
+        fits = _COLONED.get(key)
+        end = i
+        while fits and end < len(words) and "=" not in words[end]:
+            end += 1
+        for stop in range(end, i, -1):
+            whole = ":".join([value, *words[i:stop]])
+            if fits and fits(whole):
+                word, i = f"{key}={whole.strip('[]')}".replace(":", r"\:"), stop
+                break
+        done.append(word)
+    return done
+
+
+def _is_ipv6(text: str) -> bool:
+    return isIPv6Address(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+
+
+def _are_networks(text: str) -> bool:
+    try:
+        read_networks(text.split(","), "")
+    except ConfigError:
+        return False
+    return True
+
+
+_COLONED = {"interface": _is_ipv6, "networks": _are_networks}
 
 
 def _words(text: str) -> list[str]:
@@ -201,15 +336,14 @@ def _arguments(kind: str, names: tuple[str, ...], values: list[str], keywords: l
 
 
 def _unknown_keyword(kind: str, names: tuple[str, ...], key: str) -> _Unusable:
-    if key == "device":
-        hint = "device= is not supported yet: write interface= and an address of that device"
-    elif key in _HPFEEDS_TLS and kind in {"tcp", "tcp6"}:
+    if key in _HPFEEDS_TLS and kind in {"tcp", "tcp6"}:
         hint = f"{key}= is for tls:, {kind}: would be plain text"
     elif key in _HPFEEDS_TLS and kind == "tls":
         hint = f"with {key}= the port is written port=, {_EXAMPLES['tls']}"
     else:
         hint = _suggestion(key, names) or f"{kind}: does not know {key}="
-    return _Unusable(f"keywords out of {', '.join(names)}", hint)
+    ours = [one for one in _OURS if one not in names and not (one == "device" and kind in {"unix", "systemd"})]
+    return _Unusable(f"keywords out of {', '.join([*names, *ours])}", hint)
 
 
 def _check_numbers(given: dict[str, str]) -> None:
@@ -257,44 +391,35 @@ def _unreadable(error: OSError) -> _Unusable:
     return _Unusable("a file that can be read", f"{_text(error.filename or '')}: {error.strerror or error}")
 
 
-def _tls(reactor: Any, given: dict[str, str]) -> IStreamServerEndpoint:  # noqa: ANN401  any reactor
+def _tls(
+    reactor: Any,  # noqa: ANN401  any reactor
+    given: dict[str, str],
+    clients: Clients | None,
+    renewal: Renewal,
+) -> IStreamServerEndpoint:
     """Give TLS as hpfeeds writes it."""
-    options = _certificate(given.get("key", "key.pem"), given.get("cert", "cert.pem"), given.get("chain"))
-    port, interface = int(given["port"]), given.get("interface", ALL)
-    return SSL4ServerEndpoint(reactor, port, options, interface=interface)
+    key, cert, chain = given.get("key", "key.pem"), given.get("cert", "cert.pem"), given.get("chain")
+    served = renewal.pair(key, cert, chain, clients)
+    port, interface, backlog = int(given["port"]), given.get("interface", ALL), int(given.get("backlog", BACKLOG))
+    return SSL4ServerEndpoint(reactor, port, served, interface=interface, backlog=backlog)
 
 
-def _certificate(key: str, cert: str, chain: str | None) -> Any:  # noqa: ANN401  CertificateOptions
-    """Load key and certificate; certificates behind the first one are its chain, as are those of the chain's file."""
-    # Imported here: OpenSSL is slow to load, and only TLS needs it.
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from cryptography.x509 import load_pem_x509_certificates
-    from OpenSSL import SSL
-    from twisted.internet.ssl import CertificateOptions, TLSVersion
-
-    found = _pem(cert, "a certificate", load_pem_x509_certificates)
-    extra = _pem(chain, "certificates", load_pem_x509_certificates) if chain is not None else []
-    # The password is None: OpenSSL itself would ask the terminal for one, and there may be none.
-    private = _pem(key, "a private key without a password", lambda pem: load_pem_private_key(pem, None))
-    options = CertificateOptions(
-        privateKey=private,
-        certificate=found[0],
-        extraCertChain=found[1:] + extra,
-        raiseMinimumTo=TLSVersion.TLSv1_2,
-    )
-    try:
-        options.getContext()
-    except SSL.Error as error:
-        reasons = "; ".join(reason for _, _, reason in error.args[0])
-        raise _Unusable("a key and a certificate that belong together", f"{key}, {cert}: {reasons}") from None
-    return options
+def _tls_directory(
+    reactor: Any,  # noqa: ANN401  any reactor
+    given: dict[str, str],
+    renewal: Renewal,
+) -> IStreamServerEndpoint:
+    """Give TLS with a directory, which Twisted's own would not read again for a name that it knows."""
+    port, interface, backlog = int(given.get("port", 443)), given.get("interface", "::"), given.get("backlog", BACKLOG)
+    below = TCP6ServerEndpoint(reactor, port, int(backlog), interface)
+    return wrapServerTLS(renewal.directory(given["path"]), below, reactor)
 
 
-def _pem(path: str, what: str, read: Callable[[bytes], Any]) -> Any:  # noqa: ANN401  what ``read`` gives
-    try:
-        return read(Path(path).read_bytes())
-    except OSError as error:
-        raise _unreadable(error) from None
-    except (ValueError, TypeError) as error:
-        why = str(error).partition(". See http")[0]
-        raise _Unusable(f"{what} in PEM", f"{path}: {why}") from None
+def _as_hpfeeds_writes_it(given: dict[str, str]) -> dict[str, str]:
+    """Translate the keywords of ``ssl:``."""
+    for key in ("sslmethod", "dhParameters"):
+        if key in given:
+            raise _Unusable(f"ssl: without {key}=", "TLS is 1.2 or later, with keys by elliptic curves")
+    key = given.get("privateKey", "server.pem")
+    found = {**given, "key": key, "cert": given.get("certKey", key), "interface": given.get("interface", "")}
+    return {**found, "chain": given["extraCertChain"]} if "extraCertChain" in given else found

@@ -12,11 +12,14 @@ import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
-from brokerkit.endpoints import explain_bind_failure, server_endpoint, tune, where_bound
-from brokerkit.errors import OperatorError
+from brokerkit.endpoints import explain_bind_failure, said, server_endpoint, tune, where_bound
+from brokerkit.entrance import BOTH, Entrance, barred, read_networks
+from brokerkit.errors import ConfigError, OperatorError
 from brokerkit.outbox import Limits
+from brokerkit.tls import clients
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IListeningPort
@@ -70,12 +73,32 @@ class Listener(Service):
         self.prefix = listen.topic_prefix.encode()
         self.limits = Limits(settings.outbox_limit, settings.outbox_deadline)
         self.counts = Counts()
+        mode, networks = self._said()
+        self.barred = barred(mode, listen.protocol)
+        self.entrance = Entrance(
+            listen.protocol,
+            read_networks(networks, listen.protocol),
+            settings.max_connections,
+            settings.max_connections_per_address,
+            broker.reactor,
+        )
         self.sessions: set[Session] = set()
         self.factory = SessionFactory(self, session)
         self.shared = session.prepare(self)
         self.port: IListeningPort | None = None
         self._emptied: Deferred[None] | None = None
-        self._endpoint = server_endpoint(listen.endpoint, broker.reactor, listen.protocol)
+        asked = clients(listen)
+        self.asks_certificates = asked is not None and asked.required
+        self.naming = asked.naming if asked is not None else None
+        self._endpoint = server_endpoint(listen.endpoint, broker.reactor, listen.protocol, asked, broker.renewal)
+
+    def _said(self) -> tuple[str, tuple[str, ...]]:
+        """Give mode and networks, which stand in the endpoint or beside it, but not in both."""
+        listen, here = self.listen, said(self.listen.endpoint, self.protocol)
+        for key, found, usual in (("mode", here.mode, BOTH), ("networks", here.networks, ())):
+            if found and getattr(listen, key) != usual:
+                raise ConfigError(self.protocol, key, getattr(listen, key), "it once, here or in the endpoint")
+        return here.mode or listen.mode, here.networks or listen.networks
 
     @property
     def address(self) -> str:
@@ -108,21 +131,29 @@ class Listener(Service):
 
     def _opened(self, port: IListeningPort) -> None:
         self.port = port
-        tune(port)
+        if isinstance(port, Port):
+            port.factory = AtTheDoor(self, port.factory)  # type: ignore[assignment]
+        tune(port, self.settings.keepalive)
         self.broker.reading.take_over(port)
         log.info("{protocol} listening on {address}", protocol=self.protocol, address=self.address)
+
+    def turns_away(self, host: str) -> bool:
+        """Say whether to close a connection from there at once; empty where there are no addresses."""
+        return self.entrance.turns_away(host, len(self.sessions) - self.entrance.inside)
 
     def opened(self, session: Session) -> bool:
         """Take note of a connection; say whether there is room for it."""
         self.counts.accepted += 1
         self.sessions.add(session)
-        return len(self.sessions) <= self.settings.max_connections
+        return self.entrance.enter(session.host)
 
-    def closed(self, session: Session) -> None:
-        """Take note of the end of a connection."""
+    def closed(self, session: Session, *, inside: bool) -> None:
+        """Take note of the end of a connection, one that there was room for or not."""
         if session in self.sessions:
             self.sessions.discard(session)
             self.counts.bytes_out += session.outbox.sent
+            if inside:
+                self.entrance.leave(session.host)
         if self._emptied is not None and not self.sessions:
             emptied, self._emptied = self._emptied, None
             emptied.callback(None)
@@ -150,6 +181,25 @@ class Listener(Service):
     def _cut(self) -> None:
         for session in list(self.sessions):
             session.drop()
+
+
+class AtTheDoor:
+    """The factory of a port, before which it is decided who is closed at once; also where TLS stands between."""
+
+    def __init__(self, listener: Listener, factory: Any) -> None:  # noqa: ANN401  any factory
+        """Stand before that factory."""
+        self._listener = listener
+        self._factory = factory
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  whatever a factory has
+        """Give what the factory has."""
+        return getattr(self._factory, name)
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:  # noqa: ANN401  whatever the factory makes
+        """Give the protocol of a new connection, or nothing, and it is closed."""
+        if self._listener.turns_away(getattr(addr, "host", "")):
+            return None
+        return self._factory.buildProtocol(addr)
 
 
 class SessionFactory(Factory):

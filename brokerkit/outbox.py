@@ -11,7 +11,8 @@ Slow readers, all of it in this file:
   that bound.
 * A reader that has taken nothing for ``patience`` seconds paces nobody any more.  It is aborted as soon as ``limit``
   bytes wait for it, or when it has taken nothing for ``deadline`` seconds.
-* Aborted means: memory freed at once, the connection reset, one log line with who and why, one count.
+* Aborted means: memory freed at once, the connection reset, one log line with who and why, one count.  The peer is told
+  nothing: what it would have to read stands behind all that it does not read.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ log = Logger()
 
 BLOCK = 128 * 1024  # bytes: what Twisted sends by one system call, and what one write is joined to
 LENT = 32 * 1024  # bytes: what a transport is lent at a time; its reader's progress is seen in steps of this size
+WORDS = {  # for the log; the first are those of the original hpfeeds broker
+    "deadline": "Backpressure deadline timer expired",
+    "limit": "Backpressure limit reached",
+}
 SMALL = 16 * 1024  # bytes: pieces from this size on are never copied together with others
 
 
@@ -80,12 +85,14 @@ class Outbox:
         "_waiting",
         "brim",
         "closed",
+        "filled",
         "limit",
         "limits",
         "mark",
         "open",
         "peer",
         "pending",
+        "recovered",
         "sent",
     )
 
@@ -120,6 +127,8 @@ class Outbox:
         self.peer = peer
         self.pending = 0
         self.sent = 0
+        self.filled = 0  # times that there was hardly any room left
+        self.recovered = 0  # times that the reader has caught up since
         self.open = True
         self.closed = False
         if not direct:
@@ -231,6 +240,8 @@ class Outbox:
         if self._backlog is None:
             self._backlog = deque()
         self._backlog.extend(_blocks(pieces))
+        if self.pending >= self.brim and self.filled == self.recovered:
+            self.filled += 1
 
     def _is_blocked(self, now: bool) -> None:
         """Note whether the peer is waited for, here and for the turn, which counts those who are."""
@@ -278,6 +289,8 @@ class Outbox:
         if not self._direct:
             self._is_blocked(False)
         self._lend_next()
+        if self.filled != self.recovered and self.pending < self.mark:
+            self.recovered += 1
         if self._waiting and self.pending < self.mark:
             self._release()
 
@@ -321,8 +334,9 @@ class Outbox:
         lost = self.pending
         self.forget()
         log.warn(
-            "{peer}: slow reader given up ({why}), {lost} bytes thrown away",
+            "{peer}: {words}: slow reader given up ({why}), {lost} bytes thrown away",
             peer=self.peer,
+            words=WORDS.get(why, why),
             why=why,
             lost=lost,
         )

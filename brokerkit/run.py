@@ -78,6 +78,18 @@ class Run:
         """Say whether the message at ``index`` carries headers (as every message of its batch does, or none)."""
         return bool(self[index].headers)
 
+    def octets(self, start: int, stop: int) -> int:
+        """Give the bytes of payload of messages ``start`` to ``stop``, which are of one batch."""
+        return sum(self.sizes(start, stop))
+
+    def largest(self, start: int, stop: int) -> int:
+        """Give the bytes of payload of the largest of the messages ``start`` to ``stop``, which are of one batch."""
+        return max(self.sizes(start, stop))
+
+    def sizes(self, start: int, stop: int) -> list[int]:
+        """Give the bytes of payload of each of the messages ``start`` to ``stop``, which are of one batch."""
+        return [len(self[i].payload) for i in range(start, stop)]
+
     def batches(self) -> Iterator[Batch]:
         """Give a view of each batch, in order."""
         ends = [*self.cuts, len(self)][1:]

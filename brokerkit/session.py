@@ -20,11 +20,23 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
-from brokerkit.errors import ClientError, LoginFailed, NotAllowed, ProtocolViolation
+from brokerkit.errors import (
+    ClientError,
+    LoginFailed,
+    NotAllowed,
+    OverAllowance,
+    ProtocolViolation,
+    Throttled,
+    TooManyConnections,
+    TooSlow,
+    TryAgain,
+)
+from brokerkit.notation import shown
 from brokerkit.outbox import Outbox
 from brokerkit.pacing import Pace
 from brokerkit.realm import Mind
 from brokerkit.run import Spoken
+from brokerkit.tls import NoName, failed_handshake, peer_name
 from brokerkit.topics import beneath, is_pattern, under
 from brokerkit.turn import SMALL
 
@@ -34,14 +46,21 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
+    from brokerkit.allowance import Meter
     from brokerkit.client import Client
     from brokerkit.framing import Framing
     from brokerkit.listener import Listener
     from brokerkit.run import Batch, Message, Run
     from brokerkit.subscription import Subscription
+    from brokerkit.tally import Teller
 
 log = Logger()
 
+SHORT = 0.001  # seconds that nobody rests for
+STEP = 1.0  # seconds of rest at a time
+PAUSE = 1.0  # seconds that a login waits for its answer where too many have failed: clients try again at once
+PROGRESS = 4096  # bytes by which an unfinished frame has to grow in ``frame_timeout``
+LOGGED = 400  # characters of an answer in the log
 LINGER = 1.0  # seconds for the peer to read its last words before the connection is cut
 
 
@@ -50,10 +69,13 @@ class Settings:
     """What every stream listener can be told; a protocol subclasses it for its own.  Bytes and seconds."""
 
     max_connections: int = 65536
+    max_connections_per_address: int = 16384
     max_subscriptions: int = 65536
     outbox_limit: int = 64 * 1024 * 1024
     outbox_deadline: float = 10.0
     login_timeout: float = 10.0
+    frame_timeout: float = 60.0
+    keepalive: int = attrs.field(default=10, validator=attrs.validators.le(32767))  # the most that Linux takes
 
 
 class Session(Protocol):
@@ -69,17 +91,27 @@ class Session(Protocol):
         self.client: Client | None = None
         self.outbox: Outbox  # set when the connection is made
         self.peer = ""
+        self.host = ""  # the peer's address, empty where it has none
         self.needs_login = True  # whether a peer must log in in time
         self.eager = True  # whether publishes may be taken in runs
         self.heard = True  # whether anything has come since somebody looked
+        self.received = 0  # bytes
+        self.teller: Teller | None = None  # what counts by name, if somebody wants to know
         self._turn = listener.broker.turn
         self._counts = listener.counts
         self._asking = False
         self._deciding = False
         self._pace: Pace | None = None  # made when first needed
+        self._resting: IDelayedCall | None = None
         self._closing = False
         self._gone = False
         self._told = False
+        self._inside = False  # whether it counts among the connections that there may be
+        self._unfinished = 0  # bytes of the frame that has begun and has not ended
+        self._grown_from = 0  # bytes of it when it was last seen to get on
+        self._grown_at = 0.0
+        self._excused = False  # whether it was not for the peer that nothing came
+        self._frame_alarm: IDelayedCall | None = None
         self._postponed: object | None = None
         self._credentials: ICredentials | None = None
         self._timer: IDelayedCall | None = None
@@ -105,6 +137,19 @@ class Session(Protocol):
         """Give the error that answers refused credentials."""
         return LoginFailed("login refused")
 
+    def undecided(self) -> ClientError:
+        """Give the error that answers credentials about which nothing can be said now."""
+        return LoginFailed("try again later")
+
+    def sent_away(self, why: str) -> ClientError:
+        """Give the last words to a user who may no longer be here: ``revoked``, ``expired`` or ``kicked``."""
+        return LoginFailed(f"login {why}")
+
+    def lost(self, subscription: Subscription) -> None:
+        """Tell the peer that a subscription has ended, because the right to it has."""
+        name = beneath(self.listener.prefix, subscription.pattern)
+        self.refuse(NotAllowed(f"you may no longer subscribe to {name!r}", fatal=False))
+
     def too_late(self) -> ClientError:
         """Give the error that answers a peer which did not log in in time."""
         return LoginFailed("login timed out")
@@ -112,6 +157,10 @@ class Session(Protocol):
     def too_many(self) -> ClientError:
         """Give the error that answers one connection too many."""
         return ClientError("too many connections")
+
+    def too_slow(self) -> ClientError:
+        """Give the error that answers a frame which was begun and does not get on."""
+        return TooSlow("too slow")
 
     def spell(self, error: ClientError) -> bytes:  # noqa: ARG002
         """Give the bytes that answer an error; empty for silence."""
@@ -129,7 +178,9 @@ class Session(Protocol):
         """Begin."""
         listener = self.listener
         transport: Any = self.transport
-        self.peer = f"{listener.protocol} {_address(transport.getPeer())}"
+        peer = transport.getPeer()
+        self.peer = f"{listener.protocol} {_address(peer)}"
+        self.host = getattr(peer, "host", "")
         self._direct = isinstance(transport, Connection) and not transport.TLS
         self.outbox = Outbox(
             transport,
@@ -142,9 +193,10 @@ class Session(Protocol):
         )
         self.wire = self.make_wire()
         with self._turn:
-            admitted = listener.opened(self)
+            self._inside = listener.opened(self)
             self.greet()
-            if not admitted:
+            if not self._inside:
+                self._told = not listener.entrance.seldom.may_say(self.host)
                 self.refuse(self.too_many())
             elif self.needs_login and self.client is None:
                 timeout = listener.settings.login_timeout
@@ -153,6 +205,7 @@ class Session(Protocol):
     def dataReceived(self, chunk: bytes) -> None:
         """Parse and do what has come in, and write what that caused."""
         self._counts.bytes_in += len(chunk)
+        self.received += len(chunk)
         if self._closing:
             return
         self.heard = True
@@ -161,19 +214,30 @@ class Session(Protocol):
         try:
             self.wire.feed(chunk)
             self._advance()
+            if self.wire.chunk:
+                self._watch_frame(len(chunk))
+            elif self._unfinished:
+                self._unfinished = 0
         finally:
             turn.leave(small=len(chunk) <= SMALL)
         if turn.congested and not turn.depth:
             self._wait_for(turn.congested)
+        client = self.client
+        if client is not None and client.meter is not None:
+            self._slow_down(client.meter)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End: the subscriptions go, and nothing that is under way comes back."""
+        if not self._told and (problem := failed_handshake(reason)):
+            self._counts.error("tls")
+            log.info("{peer}: tls: {problem}", peer=self.peer, problem=problem)
         self._gone = self._closing = True
         self._stop_timer()
         self._stop_waiting()
+        self._stop_frame_alarm()
         self.outbox.forget()
         self.wire.drop()
-        self.listener.closed(self)
+        self.listener.closed(self, inside=self._inside)
         self._turn.after(self._leave)
 
     # -- pulling ----------------------------------------------------------------------------------------------------
@@ -213,9 +277,18 @@ class Session(Protocol):
         """Publish a run, of the wire's own or not."""
         client: Any = self.client
         try:
-            self._counts.messages_in += client.deliver(run)
+            self._passed(run, client.deliver(run))
+        except OverAllowance as error:
+            self._passed(run, error.passed)
+            raise
         finally:
             run.clear()
+
+    def _passed(self, run: Run, count: int) -> None:
+        """Count the first messages of a run: those that were let through."""
+        self._counts.messages_in += count
+        if self.teller is not None:
+            self.teller.published(run, count)
 
     def postpone(self, item: object) -> None:
         """Take ``item`` again when the login that is being decided is done."""
@@ -253,11 +326,25 @@ class Session(Protocol):
 
     # -- logging in -------------------------------------------------------------------------------------------------
 
+    def certified(self) -> bytes:
+        """Give the name in the peer's certificate; empty if it has shown none, or if the listener reads no names.
+
+        Raises the ``ClientError`` that answers a certificate which does not name exactly one user.
+        """
+        try:
+            return peer_name(self.transport, self.listener.naming)
+        except NoName as error:
+            if not self._told:
+                self._told = True
+                log.info("{peer}: login: its certificate has {why}", peer=self.peer, why=error)
+            self._counts.logins_refused += 1
+            raise self.unwelcome(Anonymous()) from None
+
     def login(self, credentials: ICredentials) -> None:
         """Ask the portal.  Nothing more is parsed before it has answered."""
         self._deciding = self._asking = True
         self._credentials = credentials
-        decision = self.listener.broker.login(credentials, Mind(self.outbox))
+        decision = self.listener.broker.login(credentials, Mind(self.outbox, address=self.host))
         decision.addCallbacks(self._let_in, self._turn_away)
         decision.addErrback(self._failed)
         self._asking = False
@@ -270,7 +357,11 @@ class Session(Protocol):
             return
         former, self.client = self.client, client
         self._stop_timer()
+        self.outbox.peer = f"{self.peer} ({shown(client.user.name)})"
+        client.bar(self.listener.barred)
         client.gate.refused = self._refused
+        client.ended = self._sent_away
+        client.lost = self.lost
         if former is not None:
             client.take_over(former)
             former.leave()
@@ -280,11 +371,40 @@ class Session(Protocol):
     def _turn_away(self, failure: Failure) -> None:
         if self._closing:
             return
+        if failure.check(Throttled):
+            self._stop_timer()
+            self._timer = self.listener.clock.callLater(PAUSE, self._refuse_late, failure)
+        else:
+            self._refuse_login(failure)
+
+    def _refuse_late(self, failure: Failure) -> None:
+        self._timer = None
+        self._refuse_login(failure)
+
+    def _refuse_login(self, failure: Failure) -> None:
         if not failure.check(NotAccepted):
             log.failure("{peer}: the users cannot be asked", failure, peer=self.peer)
         self._counts.logins_refused += 1
-        error = self.unwelcome(self._credentials or Anonymous())
+        error = self._answer(failure)
         self._decided(lambda: self.refuse(error))
+
+    def _answer(self, failure: Failure) -> ClientError:
+        """Give the protocol's own words for a login that did not come about."""
+        if failure.check(TooManyConnections):
+            return self.too_many()
+        if failure.check(TryAgain) or not failure.check(NotAccepted):
+            error = self.undecided()
+            error.why = getattr(failure.value, "why", TryAgain.why)
+            return error
+        return self.unwelcome(self._credentials or Anonymous())
+
+    def _sent_away(self, why: str) -> None:
+        """Hear that the user may no longer be here."""
+        error = self.sent_away(why)
+        if self.client is not None:
+            error.why = f"{shown(self.client.user.name)} is sent away: {why}"
+        self.refuse(error)
+        self.close()
 
     def _failed(self, failure: Failure) -> None:
         log.failure("{peer}: dropped because of a bug", failure, peer=self.peer)
@@ -316,19 +436,90 @@ class Session(Protocol):
     def _refused(self, batch: Batch) -> bool:
         return self.may_not(batch) and not self._closing
 
+    # -- frames that do not end --------------------------------------------------------------------------------------
+
+    def _watch_frame(self, came: int) -> None:
+        """Take note of a frame that has begun and has not ended; ``came`` are the bytes that have just been read."""
+        size = len(self.wire)
+        begun = not self._unfinished or size < self._unfinished + came  # or else something before it has ended
+        self._unfinished = size
+        if begun or size - self._grown_from >= PROGRESS or not self._frame_alarm:
+            self._grown_from = size
+            self._grown_at = self.listener.clock.seconds()
+            timeout = self.listener.settings.frame_timeout
+            if timeout and self._frame_alarm is None and not (self._closing or self._gone):
+                self._frame_alarm = self.listener.clock.callLater(timeout, self._look_at_frame)
+
+    def _look_at_frame(self) -> None:
+        """See whether the frame gets on; look again when it next could have stood still for too long."""
+        self._frame_alarm = None
+        if not self.wire.chunk or self._closing:
+            return
+        clock, timeout = self.listener.clock, self.listener.settings.frame_timeout
+        if self._excused:
+            self._excused = self.held
+            self._grown_at = clock.seconds()
+        left = self._grown_at + timeout - clock.seconds()
+        if left > 0:
+            self._frame_alarm = clock.callLater(left, self._look_at_frame)
+            return
+        with self._turn:
+            self.refuse(self.too_slow())
+            self.close()
+
+    def _stop_frame_alarm(self) -> None:
+        if self._frame_alarm is not None:
+            self._frame_alarm.cancel()
+            self._frame_alarm = None
+
     # -- holding and pacing -----------------------------------------------------------------------------------------
 
     def _hold(self) -> None:
+        self._excused = True
         self.transport.pauseProducing()  # type: ignore[union-attr]
 
     def _release(self) -> None:
-        paced = self._pace is not None and self._pace.waiting
-        if not (self._deciding or paced or self._gone):
+        if not (self.held or self._gone):
             self.transport.resumeProducing()  # type: ignore[union-attr]
 
     def _stop_waiting(self) -> None:
         if self._pace is not None:
             self._pace.stop()
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+
+    def _slow_down(self, meter: Meter) -> None:
+        """Read no more for as long as what was published is ahead of the user's rate."""
+        seconds = meter.wait(self.listener.clock.seconds())
+        if seconds > SHORT and self._resting is None and not (self._gone or self._closing):
+            self._counts.paced += 1
+            self._hold()
+            self._rest(seconds)
+
+    def _rest(self, seconds: float) -> None:
+        """Rest in steps: meanwhile the user may be given another rate."""
+        self._resting = self.listener.clock.callLater(min(seconds, STEP), self._rested)
+
+    def _rested(self) -> None:
+        self._resting = None
+        client = self.client
+        meter = client.meter if client is not None and not self._closing else None
+        seconds = meter.wait(self.listener.clock.seconds()) if meter is not None else 0.0
+        if seconds > SHORT:
+            self._rest(seconds)
+        else:
+            self._release()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have come in and are not yet parsed."""
+        return len(self.wire)
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing is read from this peer now: it is made to wait, so it cannot be heard either."""
+        return self._deciding or self._resting is not None or (self._pace is not None and self._pace.waiting)
 
     def _wait_for(self, congested: list[Outbox]) -> None:
         """Read no more until the outboxes that this chunk filled have drained, or the time is up."""
@@ -349,7 +540,8 @@ class Session(Protocol):
         self._counts.error(error.kind)
         if not self._told:
             self._told = True
-            log.info("{peer}: {kind}: {reply}", peer=self.peer, kind=error.kind, reply=error.reply)
+            why = _for_the_log(error.why or error.reply)
+            log.info("{peer}: {kind}: {why}", peer=self.peer, kind=error.kind, why=why)
         answer = self.spell(error)
         if answer:
             self.outbox.put(answer)
@@ -365,6 +557,9 @@ class Session(Protocol):
         self.wire.drop()
         self._leave()
         self.outbox.finish()
+        if self.client is None and not self.outbox.closed:
+            # A stranger that reads nothing, or never agrees on TLS, is not waited for as a slow reader would be.
+            self._timer = self.listener.clock.callLater(LINGER, self._cut)
 
     def drop(self) -> None:
         """Cut the connection at once."""
@@ -383,6 +578,9 @@ class Session(Protocol):
         elif self._direct:
             self._linger()
         else:
+            self._stop_timer()
+            # TLS says goodbye and waits for the peer to do so too, which it need not do.
+            self._timer = self.listener.clock.callLater(LINGER, self._cut)
             self.transport.loseConnection()  # type: ignore[union-attr]
 
     def _linger(self) -> None:
@@ -401,6 +599,12 @@ class Session(Protocol):
     def _leave(self) -> None:
         if self.client is not None:
             self.client.leave()
+
+
+def _for_the_log(reply: str | None) -> str:
+    """Give an answer as one short line: a peer's own words may be in it, which could be made for a terminal."""
+    line = shown((reply or "").encode(errors="surrogateescape"))
+    return line if len(line) <= LOGGED else f"{line[:LOGGED]}..."
 
 
 def _address(address: Any) -> str:  # noqa: ANN401  whatever a transport calls its peer

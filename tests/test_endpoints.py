@@ -118,6 +118,13 @@ def certificate(name: str, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
         (r"tcp:10000:interface=\:\:1", ("tcp", 10000, "::1")),
         ("tcp6:10000", ("tcp", 10000, "::")),
         (r"tcp6:port=10000:interface=\:\:1", ("tcp", 10000, "::1")),
+        ("tcp:port=10000:interface=::1", ("tcp", 10000, "::1")),
+        ("tcp:interface=[::1]:port=10000", ("tcp", 10000, "::1")),
+        ("tcp:10000:interface=::", ("tcp", 10000, "::")),
+        ("tcp:interface=fe80::1%eth0:port=4222", ("tcp", 4222, "fe80::1%eth0")),
+        ("tcp:port=10000:mode=push:networks=10.0.0.0/8,::1:interface=::1", ("tcp", 10000, "::1")),
+        ("haproxy:tcp:10000:mode=pull", ("tcp", 10000, "")),
+        ("unix:/run/broker.sock:mode=660:mode=push", ("unix", "/run/broker.sock")),
         ("haproxy:tcp:10000", ("tcp", 10000, "")),
         ("unix:/run/broker.sock:mode=660", ("unix", "/run/broker.sock")),
         (r"unix:address=/run/a\:b\=c\\d", ("unix", r"/run/a:b=c\d")),
@@ -142,7 +149,7 @@ def test_tls_keys_have_hpfeeds_default_names(
 ) -> None:
     """Without key= and cert= they are key.pem and cert.pem in the working directory."""
     monkeypatch.chdir(tmp_path)
-    assert complaint("tls:port=0").endswith("expected a file that can be read (cert.pem: No such file or directory)")
+    assert complaint("tls:port=0").endswith("/cert.pem: No such file or directory)")
     for source, name in (("own.key", "key.pem"), ("own.crt", "cert.pem")):
         Path(name).write_bytes(Path(pem(source)).read_bytes())
     assert listening("tls:port=0") == ("ssl", 0, "0.0.0.0")  # noqa: S104
@@ -191,16 +198,21 @@ def test_tls_and_ssl_as_twisted_writes_them(pem: Callable[[str], str]) -> None:
         ("tcp:port=1:port=2", "expected port once"),
         ("tcp:1:port=2", "expected port once"),
         # colons
-        ("tcp:port=1:interface=::1", r"interface=\:\:1"),
-        ("tcp:1:interface=::", r"interface=\:\:1"),
-        ("tls:port=1:interface=::1", r"interface=\:\:1"),
+        ("tcp:port=1:interface=::g", r"interface=\:\:1"),
+        ("tcp:1:interface=10.0.0.1::", r"interface=\:\:1"),
+        ("tcp:interface=::1:4222", "expected tcp: with port="),  # could be part of the address, so it is
         ("tcp:1:2:3:4", "tcp: with at most 3 values"),
         ("tcp:port=1\\", "behind the last backslash"),
         # keywords
         ("tcp:port=1:prt=2", "did you mean port?"),
         ("tcp:port=1:zzz=2", "tcp: does not know zzz="),
-        ("tcp:port=1:device=lan0", "device= is not supported yet"),
-        ("tls:port=1:device=lan0", "device= is not supported yet"),
+        ("tcp:port=1:device=a/b", "expected device as the name of a network interface"),
+        ("tls:port=1:device=" + "x" * 16, "a name has 1 to 15 bytes"),
+        ("unix:/run/x:device=lan0", "expected keywords out of address, mode, backlog, lockfile, networks"),
+        ("tcp:port=1:devise=lan0", "expected keywords out of port, interface, backlog, device, mode, networks"),
+        ("tcp:port=1:mode=psh", "expected mode as one of both, push, pull ('psh' is none)"),
+        ("tcp:port=1:mode=push:mode=pull", "expected mode once"),
+        ("tcp:port=1:networks=10.0.0.1/8", "expected networks such as 10.0.0.0/8,::1"),
         ("tcp:port=1:key=a:cert=b", "key= is for tls:, tcp: would be plain text"),
         ("tls:10000:key=a:cert=b", "the port is written port="),
         ("ssl:1:privatKey=a", "expected keywords out of port, privateKey, certKey"),

@@ -10,6 +10,7 @@ import random
 import tracemalloc
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from brokerkit.allowance import Allowance
 from brokerkit.errors import ClientError
 from brokerkit.grants import ALL, PUBLISH, SUBSCRIBE, Access, Grants, literal
 from brokerkit.testing.chunking import every_chunking
@@ -38,6 +39,11 @@ HOSTILE = (
     b"\x00",
     b"a\nb",
 )
+
+
+def _only(topic: bytes) -> Grants:
+    """Give grants for one topic."""
+    return Grants({PUBLISH: Access(literal([topic])), SUBSCRIBE: Access(literal([topic]))})
 
 
 class ProtocolContract:
@@ -332,6 +338,135 @@ class ProtocolContract:
         for i in range(5):
             client.peer.send(client.caller.subscribe(b"contract.%d" % i))
             self.assertLess(self._subscriptions(memory), before + 3)
+        self._no_bugs(memory)
+        self.serves(memory)
+
+    # -- what a source of users says --------------------------------------------------------------------------------
+
+    def test_an_outage_is_no_refusal(self) -> None:
+        """While a source of users is down, a login ends in other words than by a wrong secret, and is forgotten."""
+        memory = self.memory()
+        heard = self.heard(memory)
+        _, refused = self._said(memory, "wrong")
+        memory.source.up = False
+        for _ in range(30):
+            client, said = self._said(memory, None)
+            self.assertTrue(client.closed or self._closes(client, memory))
+            self.assertFalse(said == refused)
+        memory.source.up = True
+        memory.advance(10.0)
+        self.assertEqual([], heard)
+        self.serves(memory)
+
+    def _said(self, memory: MemoryBroker, secret: str | None) -> tuple[Peer, bytes]:
+        """Log in and publish; give what was said in answer."""
+        peer = memory.connect(self.protocol)
+        caller, hello = self.login(peer, memory, secret=secret)
+        peer.send(hello + caller.publish(TOPIC, b"no"))
+        return peer, peer.take()
+
+    def test_revoked(self) -> None:
+        """Whose user has gone, or has another secret, is told and closed within seconds; others stay."""
+        memory = self.memory(users={"ann": "1", "bob": "2", "eve": "3"})
+        ann, eve, bob = (memory.client(self.protocol, name) for name in ("ann", "eve", "bob"))
+        for client in (ann, eve, bob):
+            client.subscribe(TOPIC)
+        memory.source.remove("ann")
+        memory.source.put("eve", "another")
+        self._seconds_pass(memory)
+        for client in (ann, eve):
+            self.assertTrue(client.peer.take())
+            self.assertTrue(client.peer.closed or self._closes(client.peer, memory))
+        bob.publish(TOPIC, b"among ourselves")
+        self.assertEqual([[], [], [b"among ourselves"]], [self.payloads(client) for client in (ann, eve, bob)])
+        self._no_bugs(memory)
+
+    def test_kicked(self) -> None:
+        """Who is kicked is closed at once, and hears nothing more."""
+        memory = self.memory()
+        ann, bob = memory.client(self.protocol, "ann"), memory.client(self.protocol, "bob")
+        ann.subscribe(TOPIC)
+        self.assertEqual(1, memory.broker.revocation.kick(b"ann"))
+        bob.publish(TOPIC, b"private words")
+        self.assertFalse(b"private words" in ann.peer.take())
+        self.assertTrue(ann.peer.closed or self._closes(ann.peer, memory))
+        self.serves(memory)
+
+    def test_narrowed(self) -> None:
+        """Who loses a grant loses within seconds what it had by that, and nothing else."""
+        memory = self.memory()
+        heard = self.heard(memory)
+        ann, bob = memory.client(self.protocol, "ann"), memory.client(self.protocol, "bob")
+        for topic in (TOPIC, b"contract.other"):
+            ann.subscribe(topic)
+            ann.publish(topic, b"before")  # so that the way is known by heart
+        ann.messages()
+        memory.source.put("ann", memory.users["ann"], _only(TOPIC))
+        self._seconds_pass(memory)
+        self.assertTrue(ann.peer.take())
+        for topic in (b"contract.other", TOPIC):
+            bob.publish(topic, b"after")
+        self.assertEqual([(TOPIC, b"after")], [(m.topic, m.payload) for m in ann.messages()])
+        heard.clear()
+        for topic in (TOPIC, b"contract.other"):
+            ann.peer.send(ann.caller.publish(topic, b"mine"))
+        self.assertEqual([(TOPIC, b"mine")], heard)
+        self._no_bugs(memory)
+
+    def test_widened(self) -> None:
+        """Who gets a grant has it within seconds, without a new login."""
+        memory = self.memory(grants={"ann": _only(TOPIC)})
+        ann, bob = memory.client(self.protocol, "ann"), memory.client(self.protocol, "bob")
+        memory.source.put("ann", memory.users["ann"])
+        self._seconds_pass(memory)
+        bob.subscribe(b"contract.other")
+        ann.subscribe(b"contract.other")
+        ann.publish(b"contract.other", b"new")
+        self.assertEqual([[b"new"]] * 2, [self.payloads(client) for client in (ann, bob)])
+
+    def _seconds_pass(self, memory: MemoryBroker) -> None:
+        for _ in range(20):
+            memory.advance(0.25)
+
+    # -- what one user may have -------------------------------------------------------------------------------------
+
+    def test_too_many_connections_of_a_user(self) -> None:
+        """One connection more than a user may have is turned away; the others stay, and so do other users."""
+        memory = self.memory(allowances={"ann": Allowance(connections=2)})
+        first, second = memory.client(self.protocol), memory.client(self.protocol)
+        third, _ = self._said(memory, None)
+        self.assertTrue(third.closed or self._closes(third, memory))
+        first.subscribe(TOPIC)
+        first.publish(TOPIC, b"still here")
+        self.assertEqual([b"still here"], self.payloads(first))
+        second.peer.hang_up()
+        self.assertFalse(memory.client(self.protocol).peer.closed)
+        self.serves(memory)
+
+    def test_too_fast(self) -> None:
+        """Who publishes faster than it may is slowed down, and loses nothing."""
+        memory = self.memory(allowances={"ann": Allowance(rate=10.0)})
+        heard = self.heard(memory)
+        ann = memory.client(self.protocol)
+        sent = [(TOPIC, b"%d" % i) for i in range(50)]
+        for topic, payload in sent:
+            ann.peer.send(ann.caller.publish(topic, payload))
+        self.assertLess(len(heard), 25)
+        self.assertTrue(heard)
+        for _ in range(60):
+            memory.advance(0.25)
+        self.assertEqual(sent, heard)
+        self.assertFalse(ann.peer.closed)
+
+    def test_payload_over_the_users_limit(self) -> None:
+        """What is larger than a user may publish is answered and not delivered; what came before it is."""
+        memory = self.memory(allowances={"ann": Allowance(payload=10)})
+        heard = self.heard(memory)
+        ann = memory.client(self.protocol)
+        ann.peer.take()
+        ann.peer.send(ann.caller.publish(TOPIC, b"x" * 10) + ann.caller.publish(TOPIC, b"x" * 11))
+        self.assertEqual([(TOPIC, b"x" * 10)], heard)
+        self.assertTrue(ann.peer.take() or ann.peer.closed)
         self._no_bugs(memory)
         self.serves(memory)
 

@@ -16,13 +16,18 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from brokerkit.allowance import UNBOUNDED, Allowance
 from brokerkit.app import make_broker
-from brokerkit.checkers.memory import MemoryUsers
+from brokerkit.checkers.known import Known, Users
+from brokerkit.checkers.source import Source
+from brokerkit.client import User
 from brokerkit.config import Config, structure
+from brokerkit.errors import OperatorError
+from brokerkit.grants import ALL
 from brokerkit.plugin import protocols
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from twisted.cred.credentials import ICredentials
     from twisted.internet.defer import Deferred
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from brokerkit.grants import Grants
     from brokerkit.run import Message
 
+ADDRESS = "192.0.2.1"  # of a peer, unless a test says another
 HIGH_WATER = 64 * 1024  # bytes that a transport takes before it asks its producer to stop, as Twisted's do
 USERS = {"ann": "ann's secret", "bob": "bob's secret"}
 
@@ -42,8 +48,9 @@ class Pipe:
     TLS = False
     connected = True
 
-    def __init__(self, peer: Peer, clock: Any) -> None:  # noqa: ANN401  a test's clock
-        """Connect to that peer."""
+    def __init__(self, peer: Peer, clock: Any, address: str) -> None:  # noqa: ANN401  a test's clock
+        """Connect to that peer, at that address."""
+        self._address = address
         self._peer = peer
         self._clock = clock
         self._producer: Any = None
@@ -123,7 +130,7 @@ class Pipe:
 
     def getPeer(self) -> IPv4Address:
         """Give the peer's address."""
-        return IPv4Address("TCP", "192.0.2.1", 54321)
+        return IPv4Address("TCP", self._address, 54321)
 
     def getHost(self) -> IPv4Address:
         """Give the broker's address."""
@@ -136,7 +143,7 @@ class Peer:
     ``received`` is what has come and was not taken; ``closed`` and ``aborted`` say whether and how the broker hung up.
     """
 
-    def __init__(self, memory: MemoryBroker, protocol: Any) -> None:  # noqa: ANN401  any Twisted protocol
+    def __init__(self, memory: MemoryBroker, protocol: Any, address: str = ADDRESS) -> None:  # noqa: ANN401
         """Connect ``protocol``, the broker's side, to this peer."""
         self.received = b""
         self.closed = False
@@ -145,7 +152,7 @@ class Peer:
         self.protocol = protocol
         self._memory = memory
         self._unsent = b""
-        self.transport = Pipe(self, memory.reactor)
+        self.transport = Pipe(self, memory.reactor, address)
         protocol.makeConnection(self.transport)
         memory.advance()
 
@@ -223,11 +230,67 @@ class Client:
         return messages
 
 
+class Directory(Source):
+    """A source of users that a test changes while the broker runs; ``up`` says whether it answers."""
+
+    source = "memory"
+
+    def __init__(
+        self, secrets: Mapping[str, str], grants: Mapping[str, Grants], allowances: Mapping[str, Allowance]
+    ) -> None:
+        """Take secrets, and for some names grants and allowances; all rights and no limits for the others."""
+        self.up = True
+        self.version: int = 0
+        self._known: dict[str, Known] = {}
+        self._users = Users()
+        for name, secret in secrets.items():
+            self.put(name, secret, grants.get(name, ALL), allowances.get(name, UNBOUNDED))
+        self.version = 0
+
+    def put(
+        self,
+        name: str,
+        secret: str,
+        grants: Grants = ALL,
+        allowance: Allowance = UNBOUNDED,
+        *,
+        valid_until: float = 0.0,
+    ) -> None:
+        """Add a user, or put another record in the place of its."""
+        user = User(name.encode(), self.source, grants, allowance=allowance, valid_until=valid_until)
+        self._known[name] = Known(user, secret.encode())
+        self._changed()
+
+    def remove(self, name: str) -> None:
+        """Remove a user."""
+        del self._known[name]
+        self._changed()
+
+    def _changed(self) -> None:
+        self._users = Users(self._known.values())
+        self.version += 1
+
+    def find(self, credentials: Any) -> Known | None:  # noqa: ANN401  any that it takes
+        """Give the user whom the credentials name."""
+        self._answer()
+        return self._users.find(credentials)
+
+    def users(self, names: Iterable[bytes]) -> dict[bytes, Known]:
+        """Give those of the names that are known."""
+        self._answer()
+        return self._users.among(names)
+
+    def _answer(self) -> None:
+        if not self.up:
+            text = "the directory of the test is down"
+            raise OperatorError(text)
+
+
 @implementer(ICredentialsChecker)
 class Slow:
     """A source of users that takes its time, as a database does."""
 
-    def __init__(self, users: MemoryUsers, clock: Any, seconds: float) -> None:  # noqa: ANN401  a test's clock
+    def __init__(self, users: Source, clock: Any, seconds: float) -> None:  # noqa: ANN401  a test's clock
         """Give the answers of ``users`` so many seconds late."""
         self.credentialInterfaces = users.credentialInterfaces
         self._users = users
@@ -242,8 +305,9 @@ class Slow:
 class MemoryBroker:
     """A broker on a test's reactor, with one listener for each protocol that is installed.
 
-    ``users`` are names and secrets, each with ``grants`` or, without any, all rights.  ``settings`` are keys of a
-    ``[[listen]]`` table, by protocol.  Logins are decided at once, or after so many seconds of ``thinking``.
+    ``users`` are names and secrets, each with ``grants`` or, without any, all rights, and perhaps ``allowances``; they
+    can be changed in ``source``.  ``settings`` are keys of a ``[[listen]]`` table, by protocol.  Logins are decided at
+    once, or after so many seconds of ``thinking``.  ``sources`` are asked after the users, those of ``auth`` last.
     """
 
     def __init__(
@@ -251,10 +315,12 @@ class MemoryBroker:
         *,
         users: Mapping[str, str] = USERS,
         grants: Mapping[str, Grants] | None = None,
+        allowances: Mapping[str, Allowance] | None = None,
         settings: Mapping[str, Mapping[str, object]] | None = None,
         auth: tuple[str, ...] = (),
         plugins: Mapping[str, Any] | None = None,
         thinking: float | None = None,
+        sources: Iterable[Any] = (),
     ) -> None:
         """Build and start it."""
         self.reactor = MemoryReactorClock()
@@ -265,9 +331,9 @@ class MemoryBroker:
             for i, name in enumerate(self.plugins)
         ]
         config: Config = structure({"listen": listen, "auth": list(auth)}, self.plugins, "test")
-        known = MemoryUsers(users, grants or {})
-        checker = known if thinking is None else Slow(known, self.reactor, thinking)
-        self.broker: Broker = make_broker(config, self.reactor, [checker], self.plugins)
+        self.source = Directory(users, grants or {}, allowances or {})
+        checker = self.source if thinking is None else Slow(self.source, self.reactor, thinking)
+        self.broker: Broker = make_broker(config, self.reactor, [checker, *sources], self.plugins)
         self.broker.privilegedStartService()
         self.broker.startService()
 
@@ -275,10 +341,13 @@ class MemoryBroker:
         """Let time pass, and do what is due."""
         self.reactor.advance(seconds)
 
-    def connect(self, protocol: str) -> Peer:
-        """Connect raw bytes to the listener of a protocol."""
+    def connect(self, protocol: str, address: str = ADDRESS) -> Peer:
+        """Connect raw bytes to the listener of a protocol; raise ``ConnectionRefusedError`` where it closes at once."""
         listener = self.broker.listener(protocol)
-        return Peer(self, listener.factory.buildProtocol(None))
+        if listener.turns_away(address):
+            text = f"{protocol} closes connections from {address}"
+            raise ConnectionRefusedError(text)
+        return Peer(self, listener.factory.buildProtocol(None), address)
 
     def client(self, protocol: str, name: str = "ann") -> Client:
         """Connect a client that speaks the protocol, and log it in as one of the users."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from brokerkit.errors import OverAllowance
 from brokerkit.framing import Rendering
 from brokerkit.listener import Listener
 from brokerkit.plugin import protocols
@@ -229,6 +230,38 @@ class HoldsBack(LineSession):
         getattr(self, self.commands[item.__class__])(item)
 
 
+class TakesAnOutageForARefusal(LineSession):
+    """Does not tell what it does not know from what is wrong."""
+
+    def undecided(self) -> Any:
+        """Say that the secret is wrong."""
+        return self.unwelcome(None)
+
+
+class Stays(LineSession):
+    """Does not hear that its user may no longer be here."""
+
+    def _sent_away(self, why: str) -> None:
+        pass
+
+
+class HangsUpOnTheFast(LineSession):
+    """Does not wait."""
+
+    def _slow_down(self, meter: Any) -> None:
+        if meter.wait(self.listener.clock.seconds()) > 0:
+            self.close()
+
+
+class SwallowsTheLarge(LineSession):
+    """Says nothing of a payload that is too large."""
+
+    def refuse(self, error: Any) -> None:
+        """Answer other errors."""
+        if not isinstance(error, OverAllowance):
+            super().refuse(error)
+
+
 def _with(broken: type) -> type:
     """Give a session that has that wire."""
     return type(broken.__name__, (LineSession,), {"make_wire": lambda _: broken()})
@@ -263,6 +296,18 @@ BROKEN = [
     (SpellsCarelessly, "test_nothing_is_forged"),
     (SpellsCarelessly, "test_too_many_subscriptions"),
     (SpellsCarelessly, "test_topic_prefix"),
+    (TakesAnOutageForARefusal, "test_an_outage_is_no_refusal"),
+    (Stays, "test_revoked"),
+    (Stays, "test_kicked"),
+    (BelievesEverybody, "test_an_outage_is_no_refusal"),
+    (BelievesEverybody, "test_revoked"),
+    (BelievesEverybody, "test_too_many_connections_of_a_user"),
+    (WritesByItself, "test_narrowed"),
+    (GoesAroundGrants, "test_narrowed"),
+    (GoesAroundGrants, "test_too_fast"),
+    (GoesAroundGrants, "test_payload_over_the_users_limit"),
+    (HangsUpOnTheFast, "test_too_fast"),
+    (SwallowsTheLarge, "test_payload_over_the_users_limit"),
     (HoldsBack, "test_what_is_refused_holds_nothing_back"),
 ]
 

@@ -1,10 +1,13 @@
-"""hpfeeds, the client's side, without I/O: for ``brokerkit pub`` and ``sub``, and for tests that cross protocols."""
+"""hpfeeds, the client's side, without I/O: for the commands that talk to a broker, and for tests that cross protocols.
+
+A broker may be hostile too: it gets one answer, and can say nothing before that.
+"""
 
 from __future__ import annotations
 
 from hashlib import sha1
 
-from brokerkit.errors import LoginFailed
+from brokerkit.errors import LoginFailed, ProtocolViolation
 from brokerkit.protocols.hpfeeds import wire
 from brokerkit.run import Message
 
@@ -14,8 +17,8 @@ class HpfeedsCaller:
 
     def __init__(self, name: str, secret: str) -> None:
         """Take the ident and its secret."""
-        self._ident = name.encode()
-        self._secret = secret.encode()
+        self._ident = name.encode(errors="surrogateescape")
+        self._secret = secret.encode(errors="surrogateescape")
         self._wire = wire.Wire()
         self.ready = False
 
@@ -25,16 +28,22 @@ class HpfeedsCaller:
         answer = b""
         self._wire.feed(chunk)
         while (item := self._wire.next()) is not None:
-            if isinstance(item, wire.Publish):
-                messages.append(Message(item.channel, item.payload))
-            elif isinstance(item, wire.Info):
+            if isinstance(item, wire.Error):
+                raise LoginFailed(item.text.decode(errors="replace"))
+            if isinstance(item, wire.Publish) and self.ready:
+                messages.append(self.heard(item))
+            elif isinstance(item, wire.Info) and not self.ready:
                 digest = sha1(item.nonce + self._secret).digest()  # noqa: S324  the protocol's own
                 answer = wire.spell(wire.Auth(self._ident, digest))
                 self.ready = True
-            elif isinstance(item, wire.Error):
-                raise LoginFailed(item.text.decode(errors="replace"))
+            else:
+                raise ProtocolViolation(f"the broker sent {type(item).__name__.upper()} where it has no place")
         self._wire.settle()
         return messages, answer
+
+    def heard(self, item: wire.Publish) -> Message:
+        """Give the message of a PUBLISH frame."""
+        return Message(item.channel, item.payload)
 
     def publish(self, topic: bytes, payload: bytes) -> bytes:
         """Give a PUBLISH frame."""

@@ -15,7 +15,6 @@ from brokerkit.protocols.hpfeeds.wire import (
     MAX_PUBLISH,
     PUBLISH,
     HpfeedsRun,
-    is_text,
     short,
 )
 from brokerkit.topics import beneath
@@ -36,9 +35,9 @@ class HpfeedsFraming:
         self.prefix = prefix
 
     def head(self, topic: bytes, tag: bytes) -> bytes | None:  # noqa: ARG002  all subscribers are alike
-        """Give the empty head, if the topic is a channel of at most 255 bytes of UTF-8."""
+        """Give the empty head, if the topic is a channel of at most 255 bytes."""
         channel = beneath(self.prefix, topic)
-        if channel is None or len(channel) > LONGEST or not is_text(channel):
+        if channel is None or len(channel) > LONGEST:
             return None
         return b""
 
@@ -49,7 +48,7 @@ class HpfeedsFraming:
             return [run.chunk[run.starts[batch.start] : run.ending(batch.stop - 1)]]
         sender = batch.sender
         channel = beneath(self.prefix, batch.topic)
-        if channel is None or len(sender) > LONGEST or not is_text(sender):
+        if channel is None or len(sender) > LONGEST:
             return None
         address = short(sender) + short(channel)
         least = HEAD + len(address)

@@ -8,12 +8,15 @@ start: the bytes behind the length are compared with those of the frame before, 
 costs one comparison.  Whatever it does not recognise it leaves to ``next``, which reads one frame with every check
 there is.
 
-Sizes are limited as in the original broker, by opcode, as soon as five bytes are there.  Idents and channels are UTF-8.
+Sizes are limited as in the original broker, by opcode, as soon as five bytes are there.  Idents and channels are
+bytes: some sensors send Latin-1.
 What the original answers by hanging up without a word is a ``ProtocolViolation`` or ``TooLarge`` with no reply.
 """
 
 from __future__ import annotations
 
+from itertools import islice
+from operator import sub
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +26,7 @@ from brokerkit.topics import under
 from brokerkit.unread import Unread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ERROR, INFO, AUTH, PUBLISH, SUBSCRIBE, UNSUBSCRIBE = range(6)
 
@@ -39,6 +42,8 @@ MAX_SIZE = {  # bytes of a whole frame
     SUBSCRIBE: MEGABYTE,
     UNSUBSCRIBE: MEGABYTE,
 }
+LOGIN_FIRST = "First message was not AUTH"
+
 RUN_LENGTH = 4096  # messages: the most that is published before other work gets its turn
 
 
@@ -128,20 +133,49 @@ class HpfeedsRun(Scanned):
         payload = channel + 1 + chunk[channel]
         return Message(under(self.prefix, chunk[channel + 1 : payload]), chunk[payload : self.ending(index)])
 
+    def octets(self, start: int, stop: int) -> int:
+        """Give the bytes of payload of a batch: its frames have one ident and one channel."""
+        starts = self.starts
+        begin = starts[start]
+        end = starts[stop] if stop < len(starts) else self.end
+        return end - begin - (stop - start) * self._around(begin)
+
+    def largest(self, start: int, stop: int) -> int:
+        """Give the bytes of payload of the largest message of a batch."""
+        return max(self._lengths(start, stop)) - self._around(self.starts[start])
+
+    def sizes(self, start: int, stop: int) -> list[int]:
+        """Give the bytes of payload of each message of a batch."""
+        around = self._around(self.starts[start])
+        return [length - around for length in self._lengths(start, stop)]
+
+    def _lengths(self, start: int, stop: int) -> Iterator[int]:
+        begins = self.starts[start : stop + 1]
+        if stop == len(self.starts):
+            begins.append(self.end)
+        return map(sub, islice(begins, 1, None), begins)
+
+    def _around(self, begin: int) -> int:
+        """Give the bytes of a frame that are not payload."""
+        chunk = self.chunk
+        channel = begin + HEAD + 1 + chunk[begin + HEAD]
+        return channel + 1 + chunk[channel] - begin
+
     def headed(self, index: int) -> bool:  # noqa: ARG002
         """Say no: hpfeeds has no headers."""
         return False
 
 
 class Wire(Unread):
-    """One connection's input."""
+    """One connection's input; ``locked`` says that nothing but AUTH is listened to."""
 
-    __slots__ = ("_channels", "_own", "_run", "prefix")
+    __slots__ = ("_channels", "_own", "_run", "locked", "prefix")
 
     def __init__(self, prefix: bytes = b"", channels: dict[bytes, bytes] | None = None) -> None:
         """Begin, for a listener with that topic prefix; ``channels`` is a memory that its connections may share."""
         super().__init__()
         self.prefix = prefix
+        self.locked = False
         self._channels = {} if channels is None else channels
         self._own: bytes | None = None
         self._run: HpfeedsRun | None = None
@@ -196,8 +230,6 @@ class Wire(Unread):
         channel = chunk[at + 1 : stop]
         topic = self._channels.get(channel)
         if topic is None:
-            if not is_text(channel):
-                return None
             if len(self._channels) >= 4096:  # noqa: PLR2004  a bound against channels without end
                 self._channels.clear()
             topic = self._channels[channel] = under(self.prefix, channel)
@@ -213,6 +245,8 @@ class Wire(Unread):
             raise ProtocolViolation(None)
         if size > limit:
             raise TooLarge(None)
+        if self.locked and opcode != AUTH:  # said before the rest of it is there: who has not logged in fills no memory
+            raise ProtocolViolation(LOGIN_FIRST)
         if self.lacks(size):
             return None
         body = self.chunk[self.pos + HEAD : self.pos + size]
@@ -220,27 +254,12 @@ class Wire(Unread):
         return _READERS[opcode](body)
 
 
-def is_text(name: bytes) -> bool:
-    """Say whether an ident or a channel is UTF-8, as the clients of the original demand."""
-    try:
-        name.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _text(name: bytes) -> bytes:
-    if not is_text(name):
-        raise ProtocolViolation(None)
-    return name
-
-
 def _cut(body: bytes) -> tuple[bytes, bytes]:
     """Cut a short string off; one that claims to be longer than the body is simply shorter, as in the original."""
     if not body:
         raise ProtocolViolation(None)
     end = 1 + body[0]
-    return _text(body[1:end]), body[end:]
+    return body[1:end], body[end:]
 
 
 def _error(body: bytes) -> Error:
@@ -261,13 +280,11 @@ def _publish(body: bytes) -> Publish:
 
 
 def _subscribe(body: bytes) -> Subscribe:
-    ident, channel = _cut(body)
-    return Subscribe(ident, _text(channel))
+    return Subscribe(*_cut(body))
 
 
 def _unsubscribe(body: bytes) -> Unsubscribe:
-    ident, channel = _cut(body)
-    return Unsubscribe(ident, _text(channel))
+    return Unsubscribe(*_cut(body))
 
 
 _READERS: dict[int, Callable[[bytes], Frame]] = {

@@ -4,8 +4,9 @@ With headers the line begins with HMSG: that is an H before each head, so it is 
 that came in by NATS under the same topic prefix has its tails in the chunk already (``[reply ]size CRLF payload
 CRLF``); they are cut out, not made.
 
-What cannot be a subject (blanks, empty tokens) is never written.  A topic with a wildcard token or a control character
-is written only if it came in by NATS, where it is a name like any other: clients take more for a blank than servers.
+What cannot be a subject (blanks, empty tokens) is never written.  A topic with a wildcard token or a control character,
+or that is not UTF-8, is written only if it came in by NATS, where it is a name like any other: clients take more for a
+blank than servers, and some are lost when a subject is no text.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class NatsFraming:
                 return [b"", *self._cut(batch, run, 4)]
             if self.headers:
                 return _between(b"H", self._cut(batch, run, 5))
-        elif not isinstance(run, NatsRun | OddRun) and (has_wildcard(batch.topic) or _CONTROL.search(batch.topic)):
+        elif not isinstance(run, NatsRun | OddRun) and _is_odd(batch.topic):
             return None
         headed = self.headers and batch.headed
         tails = [self._tail(message, headed=headed) for message in batch]
@@ -78,6 +79,17 @@ class NatsFraming:
         if headed:
             return b"%b%d %d\r\n%b%b\r\n" % (address, len(headers), len(headers) + len(payload), headers, payload)
         return b"%b%d\r\n%b\r\n" % (address, len(payload), payload)
+
+
+def _is_odd(topic: bytes) -> bool:
+    """Say whether clients could take a topic for something else."""
+    if has_wildcard(topic) or _CONTROL.search(topic):
+        return True
+    try:
+        topic.isascii() or topic.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _between(before: bytes, tails: list[bytes]) -> list[bytes]:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from twisted.cred.credentials import Anonymous, UsernamePassword
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import connectionDone
 
-from brokerkit import session, topics
-from brokerkit.credentials import Token
+from brokerkit import nkeys, session, topics
+from brokerkit.credentials import Certificate, NkeySignature, Token
 from brokerkit.deliver import deliver_to
-from brokerkit.errors import ClientError, LoginFailed, NotAllowed
+from brokerkit.errors import ClientError, LoginFailed, NotAllowed, OverAllowance, TooLarge, TooSlow
+from brokerkit.notation import shown
 from brokerkit.protocols.nats import wire
 from brokerkit.protocols.nats.framing import nats_framing
 from brokerkit.protocols.nats.options import Options, parse, read_object
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from brokerkit.subscription import Subscription
 
 VERSION = "2.11.0"  # of nats-server, whose behaviour is meant: clients switch features on by it
+_FAREWELL = {"revoked": "User Authentication Revoked", "expired": "User Authentication Expired"}
 FIRST_PING = 2.0  # seconds: the first PING comes soon, to see whether anybody is there
 BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
@@ -88,6 +91,7 @@ class NatsSession(session.Session):
         self.options = Options()
         self.sids: dict[bytes, Subscription] = {}
         self.needs_login = not self.listener.broker.admits_anonymous
+        self._nonce = nkeys.nonce() if self.listener.broker.takes_nkeys else b""
         self.eager = False
         self._asked = False
         self._unanswered = 0
@@ -123,8 +127,14 @@ class NatsSession(session.Session):
         }
         if self.needs_login:
             info["auth_required"] = True
+        if ISSLTransport.providedBy(transport):  # or clients that want TLS think that they did not get it
+            info["tls_required"] = True
+            if self.listener.asks_certificates:
+                info["tls_verify"] = True
         if getattr(there, "host", None):
             info["client_ip"] = there.host
+        if self._nonce:
+            info["nonce"] = self._nonce.decode()
         return info
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -138,11 +148,30 @@ class NatsSession(session.Session):
 
     def spell(self, error: ClientError) -> bytes:
         """Give the -ERR, or nothing where nats-server hangs up without a word."""
+        if isinstance(error, OverAllowance):
+            error = TooLarge(wire.PAYLOAD_TOO_LARGE)
         return b"" if error.reply is None else b"-ERR '%b'\r\n" % error.reply.encode(errors="surrogateescape")
 
-    def unwelcome(self, credentials: ICredentials) -> ClientError:  # noqa: ARG002
-        """Refuse, whatever it was."""
-        return LoginFailed("Authorization Violation")
+    def unwelcome(self, credentials: ICredentials) -> ClientError:
+        """Refuse, whatever it was; the log says who it was meant to be."""
+        error = LoginFailed("Authorization Violation")
+        if isinstance(credentials, UsernamePassword):
+            error.why = f"{error.reply} for {shown(credentials.username)}"
+        return error
+
+    def undecided(self) -> ClientError:
+        """Hang up without a word: clients give up on a server after two authorization errors."""
+        return LoginFailed(None)
+
+    def sent_away(self, why: str) -> ClientError:
+        """Say it as nats-server does; of a kick it says nothing."""
+        return LoginFailed(_FAREWELL.get(why))
+
+    def lost(self, subscription: Subscription) -> None:
+        """Say it in the words of a refused SUB."""
+        self.sids.pop(subscription.tag, None)
+        subject = topics.beneath(self.listener.prefix, subscription.pattern) or b""
+        self.refuse(_denied(b"Subscription to", subject, subscription.queue))
 
     def too_late(self) -> ClientError:
         """Refuse whoever has not said CONNECT in time."""
@@ -151,6 +180,10 @@ class NatsSession(session.Session):
     def too_many(self) -> ClientError:
         """Refuse a connection too many."""
         return ClientError("maximum connections exceeded")
+
+    def too_slow(self) -> ClientError:
+        """Say what clients take for a connection that is lost."""
+        return TooSlow("Stale Connection")
 
     # -- logging in -------------------------------------------------------------------------------------------------
 
@@ -162,14 +195,27 @@ class NatsSession(session.Session):
             self._forget_subscriptions()
         self._connected = True
         self.eager = not (options.verbose or options.pedantic)
-        if options.auth_token:
-            self.login(Token(options.auth_token.encode()))
-        elif options.user or options.password:
-            self.login(UsernamePassword(options.user.encode(), options.password.encode()))
-        elif self.client is None:
-            self.login(Anonymous())
+        credentials = self._credentials_in(options)
+        if credentials is not None:
+            self.login(credentials)
         else:
             self.welcome()
+
+    def _credentials_in(self, options: Options) -> ICredentials | None:
+        """Give what logs this client in: what it says, else its certificate, else nothing; ``None`` if it is to stay.
+
+        A certificate that names nobody ends it, whatever else is said.
+        """
+        name = self.certified()
+        if options.nkey and self._nonce:
+            return NkeySignature(options.nkey, self._nonce, nkeys.read_signature(options.sig))
+        if options.auth_token:
+            return Token(options.auth_token.encode())
+        if options.user or options.password:
+            return UsernamePassword(options.user.encode(), options.password.encode())
+        if name:
+            return Certificate(name)
+        return Anonymous() if self.client is None else None
 
     def _forget_subscriptions(self) -> None:
         """End them all: a second CONNECT may be somebody else's, and nats-server drops them too."""
@@ -263,10 +309,10 @@ class NatsSession(session.Session):
         """Raise what is to be answered; the right is asked before the number and the form, as in nats-server."""
         pattern = topics.under(self.listener.prefix, sub.subject)
         literal = not topics.is_pattern(sub.subject)
-        grants = self.client.user.grants  # type: ignore[union-attr]
+        grants = self.client.grants  # type: ignore[union-attr]
         if sub.queue == b"_sys_" or not grants.permits("subscribe", pattern, literal=literal):
             raise _denied(b"Subscription to", sub.subject, sub.queue)
-        if len(self.sids) >= self.listener.settings.max_subscriptions:
+        if len(self.sids) >= self.listener.settings.max_subscriptions or self.client.full:  # type: ignore[union-attr]
             raise ClientError("maximum subscriptions exceeded", fatal=False)
 
     def _subscribe(self, sub: wire.Sub) -> Subscription:
@@ -329,7 +375,7 @@ class NatsSession(session.Session):
         with self.listener.broker.turn:
             if self._asked and self.heard and not self._unanswered:
                 self.heard = False
-            elif self._unanswered >= settings.ping_max:
+            elif self._unanswered >= settings.ping_max and not self.held:  # an answer would not have been read
                 self.refuse(ClientError("Stale Connection"))
                 return
             else:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import capturedLogs, formatEvent
 
+from brokerkit.allowance import Allowance
 from brokerkit.grants import PUBLISH, SUBSCRIBE, Access, Grants, literal
 from brokerkit.testing import MemoryBroker, every_chunking
 
@@ -26,9 +28,9 @@ def frame(opcode: int, *fields: bytes) -> bytes:
     return pack("!iB", 5 + len(body), opcode) + body
 
 
-def error(text: str) -> bytes:
+def error(text: str | bytes) -> bytes:
     """Spell an ERROR."""
-    return frame(0, text.encode())
+    return frame(0, text.encode() if isinstance(text, str) else text)
 
 
 def publish(ident: bytes, channel: bytes, payload: bytes) -> bytes:
@@ -176,12 +178,12 @@ def test_login_with_the_digest_of_another_connection() -> None:
 
 
 def test_source_of_users_fails(bugs: list[Any]) -> None:
-    """A source of users that raises lets nobody in, with the same answer and a traceback in the log."""
+    """A source of users that raises lets nobody in, with an answer that blames nobody and a traceback in the log."""
     memory = broker()
     memory.broker.login = lambda *_: fail(RuntimeError("database gone"))  # type: ignore[method-assign]
     peer, nonce = open_(memory)
     peer.send(auth(nonce))
-    assert peer.take() == error("Authentication failed for ann")
+    assert peer.take() == error("Users cannot be looked up now, try again later")
     assert closed(memory, peer)
     assert [str(failure.value) for failure in bugs] == ["database gone"]
     bugs.clear()
@@ -224,6 +226,15 @@ ANSWERS = {
         subscribe(b">"),
         "Authkey not allowed to sub here. ident=ann, chan=>",
     ),
+    "an ident that is no UTF-8": (publish(b"j\xfcrg", b"a", b""), b"Invalid authkey in message, ident=j\xfcrg"),
+    "a channel that is no UTF-8": (
+        publish(b"ann", b"caf\xe9", b""),
+        b"Authkey not allowed to pub here. ident=ann, chan=caf\xe9",
+    ),
+    "a channel that is no UTF-8, to subscribe to": (
+        subscribe(b"\xff"),
+        b"Authkey not allowed to sub here. ident=ann, chan=\xff",
+    ),
     "a second AUTH that is bad": (
         frame(2, b"bob", bytes(20)),
         "Authentication failed for bob",
@@ -250,9 +261,6 @@ SILENT = {
     "too long": pack("!iB", 5 + MEGABYTE + 1, 3),
     "ERROR from a client": frame(0, b"x"),
     "INFO from a client": frame(1, b"x", b"1234"),
-    "no UTF-8 in the ident": publish(b"\xff", b"a", b""),
-    "no UTF-8 in the channel": publish(b"ann", b"\xff", b""),
-    "no UTF-8 in a channel to subscribe to": subscribe(b"\xff"),
     "empty body of PUBLISH": pack("!iB", 5, 3),
     "empty body of SUBSCRIBE": pack("!iB", 5, 4),
     "PUBLISH without a channel": pack("!iB", 9, 3) + b"\3ann",
@@ -281,6 +289,31 @@ def test_closed_without_a_word_before_login(case: str) -> None:
     peer.send(SILENT[case])
     assert peer.take() == b""
     assert closed(memory, peer)
+
+
+@pytest.mark.parametrize("opcode", [0, 3, 4, 5])
+def test_before_login_no_memory_is_filled(opcode: int) -> None:
+    """Who has not logged in cannot have a megabyte held: the head of any frame but AUTH is answered at once."""
+    memory = broker()
+    peer, _ = open_(memory)
+    peer.send(pack("!iB", MEGABYTE, opcode))
+    assert peer.take() == error("First message was not AUTH")
+    assert closed(memory, peer)
+
+
+def test_what_a_peer_says_cannot_play_with_the_log() -> None:
+    """What would move the cursor, end the line or be a page long stands in the log escaped and cut."""
+    memory = broker()
+    with capturedLogs() as logs:
+        peer, _ = open_(memory)
+        peer.send(frame(2, b"\x1b[2J\r\nroot\0\xe2\x80\xae", bytes(20)))
+        peer = login(memory)
+        peer.send(subscribe(b"\x07" * 100_000))
+    refused, denied = (formatEvent(event) for event in logs if "kind" in event)
+    assert refused.endswith(r"Authentication failed for \x1b[2J\r\nroot\x00\u202e")
+    assert refused.isprintable()
+    assert denied.isprintable()
+    assert len(denied) < 1000
 
 
 def test_accepted_though_odd() -> None:
@@ -568,3 +601,129 @@ def test_b16_a_reader_that_is_given_up_is_removed_once() -> None:
     assert not speaks.closed
     assert subscriptions(memory) == 0
     assert sum(memory.broker.listener("hpfeeds").counts.slow_readers.values()) == 1
+
+
+# -- users that change ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("why", "words"), [("revoked", "was revoked"), ("expired", "has expired"), ("kicked", "was ended by the operator")]
+)
+def test_sent_away(why: str, words: str) -> None:
+    """Who may no longer be here is told why, and is gone."""
+    memory = broker()
+    peer = login(memory)
+    peer.send(subscribe(b"a"))
+    if why == "revoked":
+        memory.source.put("ann", "another", LIMITED)
+    elif why == "expired":
+        memory.source.put("ann", "secret", LIMITED, valid_until=memory.reactor.seconds() + 1)
+    else:
+        memory.broker.revocation.kick(b"ann")
+    for _ in range(3):
+        memory.advance(1)
+    assert peer.take() == error(f"Login of ann {words}")
+    assert closed(memory, peer)
+    assert subscriptions(memory) == 0
+
+
+def test_an_outage() -> None:
+    """While no users can be looked up it is not said that the secret is wrong; the next login is decided again."""
+    memory = broker()
+    memory.source.up = False
+    peer, nonce = open_(memory)
+    peer.send(auth(nonce) + subscribe(b"a"))
+    assert peer.take() == error("Users cannot be looked up now, try again later")
+    assert closed(memory, peer)
+    memory.source.up = True
+    memory.advance(1)
+    login(memory)
+
+
+def test_a_lost_grant() -> None:
+    """What may no longer be subscribed to ends, in the words of a refused SUBSCRIBE; the connection stays."""
+    memory = broker()
+    peer = login(memory)
+    peer.send(subscribe(b"a"), subscribe(b"s"))
+    memory.source.put("ann", "secret", Grants({SUBSCRIBE: Access(literal([b"s"])), PUBLISH: Access(literal([b"s"]))}))
+    memory.advance(1)
+    assert peer.take() == error("Authkey not allowed to sub here. ident=ann, chan=a")
+    peer.send(unsubscribe(b"a"), publish(b"ann", b"s", b"x"))
+    assert peer.take() == publish(b"ann", b"s", b"x")
+    memory.source.put("ann", "secret", LIMITED)
+    memory.advance(1)
+    peer.send(subscribe(b"a"), publish(b"ann", b"a", b"y"))
+    assert peer.take() == publish(b"ann", b"a", b"y")
+
+
+def test_second_auth_with_fewer_rights() -> None:
+    """What the second ident may not have ends, and can be had again by a third AUTH."""
+    memory = broker()
+    peer, nonce = open_(memory)
+    bob = auth(nonce, b"bob", b"other")
+    peer.send(bob, subscribe(b"a", b"bob"), subscribe(b"secret", b"bob"), auth(nonce))
+    assert peer.take() == error("Authkey not allowed to sub here. ident=ann, chan=secret")
+    assert subscriptions(memory) == 1
+    memory.local().publish(b"secret", b"no")
+    assert peer.take() == b""
+    peer.send(bob, subscribe(b"secret", b"bob"))
+    memory.local().publish(b"secret", b"yes")
+    assert peer.take() == publish(b"local", b"secret", b"yes")
+
+
+def test_auth_does_not_make_faster() -> None:
+    """Whoever logs in again and again on one connection publishes no faster for that."""
+    memory = broker(allowances={"ann": Allowance(rate=10)})
+    heard: list[object] = []
+    memory.local().subscribe(b"a", heard.extend)
+    peer, nonce = open_(memory)
+    for _ in range(20):
+        peer.send(auth(nonce) + publish(b"ann", b"a", b"x") * 5)
+    assert len(heard) < 20
+    for _ in range(20):
+        memory.advance(1)
+    assert len(heard) == 100
+    assert not peer.closed
+
+
+@pytest.mark.parametrize("ident", [b"ann", b"bob"])
+def test_a_payload_over_the_users_limit(ident: bytes) -> None:
+    """It is answered and ends the connection; what came before it is published, in whatever pieces it comes."""
+    data = publish(ident, b"a", b"1") + publish(ident, b"a", b"12") + publish(ident, b"a", b"3")
+    memory = broker(allowances={ident.decode(): Allowance(payload=1)})
+    heard: list[Any] = []
+    memory.local().subscribe(b"a", heard.extend)
+    for chunks in every_chunking(data):
+        heard.clear()
+        peer = login(memory, ident.decode())
+        peer.send(*chunks)
+        assert peer.take() == error("payloads of this user are at most 1 bytes")
+        assert closed(memory, peer)
+        assert [m.payload for m in heard] == [b"1"]
+
+
+def test_so_many_subscriptions_of_a_user() -> None:
+    """One too many is answered like one too many of the listener's; the same channel again is not one."""
+    memory = broker(allowances={"ann": Allowance(subscriptions=1)})
+    peer = login(memory)
+    peer.send(subscribe(b"a"), subscribe(b"a"))
+    assert peer.take() == b""
+    peer.send(subscribe(b"s"))
+    assert peer.take() == error("Too many subscriptions")
+    assert closed(memory, peer)
+
+
+def test_who_is_gone_while_asked() -> None:
+    """A login that is decided when its connection has gone leaves nobody behind, nor does one that is too late."""
+    for how in ("hang up", "time out"):
+        memory = broker(thinking=12.0 if how == "time out" else 1.0)
+        memory.broker.users.asked[0]._deadline = 60.0
+        peer, nonce = open_(memory)
+        peer.send(auth(nonce))
+        if how == "hang up":
+            peer.hang_up()
+        for _ in range(14):
+            memory.advance(1)
+        assert peer.closed
+        assert memory.broker.realm.clients == {}
+        assert memory.broker.logins.in_flight == 0

@@ -8,9 +8,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import Deferred
 
+from brokerkit.allowance import Allowance
 from brokerkit.grants import ALL, PUBLISH, SUBSCRIBE, Access, Grants, literal, patterns
+from brokerkit.realm import Mind
 from brokerkit.testing import MemoryBroker
 
 from .odd_inputs import (
@@ -490,13 +493,14 @@ def test_ping_max() -> None:
 def test_nothing_ticks_for_who_has_gone() -> None:
     """A connection that has ended leaves no timer behind."""
     memory = MemoryBroker(users=USERS)
+    idle = memory.reactor.getDelayedCalls()
     for first in (b"", ANN, b"FOO\r\n"):
         peer = connect(memory, first)
         memory.advance()
         if not peer.closed:
             peer.hang_up()
     memory.advance()
-    assert memory.reactor.getDelayedCalls() == []
+    assert memory.reactor.getDelayedCalls() == idle
 
 
 def test_stop_closes_without_a_word() -> None:
@@ -581,3 +585,136 @@ def test_refusal_of_the_login_is_the_same_for_all() -> None:
         peer.send(b'CONNECT {"user":"%b","pass":"%b"}\r\n' % (user, password))
         assert peer.take() == REFUSED
         assert closed(memory, peer)
+
+
+# -- users that change ------------------------------------------------------------------------------------------------
+
+
+def _login(memory: MemoryBroker, name: str = "ann") -> Peer:
+    words = json.dumps({"user": name, "pass": memory.users[name], "verbose": False, "pedantic": False})
+    return connect(memory, b"CONNECT %b\r\nPING\r\n" % words.encode())
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        ("revoked", b"-ERR 'User Authentication Revoked'\r\n"),
+        ("expired", b"-ERR 'User Authentication Expired'\r\n"),
+        ("kicked", b""),
+    ],
+)
+def test_sent_away(why: str, words: bytes) -> None:
+    """Who may no longer be here is told so in nats-server's words, and is gone; of a kick nothing is said."""
+    memory = MemoryBroker()
+    peer = _login(memory)
+    peer.send(b"SUB > 1\r\n")
+    if why == "revoked":
+        memory.source.remove("ann")
+    elif why == "expired":
+        memory.source.put("ann", memory.users["ann"], valid_until=memory.reactor.seconds() + 1)
+    else:
+        memory.broker.revocation.kick(b"ann")
+    for _ in range(3):
+        memory.advance(1)
+    assert peer.take() == words
+    assert closed(memory, peer)
+    assert subscriptions(memory) == 0
+
+
+def test_an_outage_is_silent() -> None:
+    """While no users can be looked up a client is hung up on without a word: it gives up after two refusals."""
+    memory = MemoryBroker()
+    memory.source.up = False
+    peer = memory.connect("nats")
+    peer.take()
+    peer.send(b'CONNECT {"user":"ann","pass":"x"}\r\nPING\r\n')
+    assert peer.take() == b""
+    assert closed(memory, peer)
+
+
+def test_a_lost_grant() -> None:
+    """What may no longer be subscribed to ends, in the words of a refused SUB; its sid is free again."""
+    memory = MemoryBroker()
+    peer = _login(memory)
+    peer.send(b"SUB a.> 1\r\nSUB b q 2\r\nSUB b 3\r\n")
+    grants = Grants({PUBLISH: ALL.actions[PUBLISH], SUBSCRIBE: Access(patterns([b"a.*"]))})
+    memory.source.put("ann", memory.users["ann"], grants)
+    memory.advance(1)
+    violation = b"-ERR 'Permissions Violation for Subscription to %b'\r\n"
+    assert peer.take() == b"".join(violation % what for what in (b'"a.>"', b'"b" using queue "q"', b'"b"'))
+    peer.send(b"UNSUB 1\r\nSUB a.* 1\r\nPUB a.x 0\r\n\r\nPUB b 0\r\n\r\n")
+    assert peer.take() == b"MSG a.x 1 0\r\n\r\n"
+    assert not closed(memory, peer)
+
+
+def test_who_is_slowed_down_is_not_stale() -> None:
+    """A client that is not read from because it is too fast is asked, but not given up: its answers wait unread."""
+    memory = MemoryBroker(allowances={"ann": Allowance(rate=1.0)}, settings={"nats": {"ping_interval": 2.0}})
+    peer = _login(memory)
+    peer.send(b"SUB a 1\r\n", b"PUB a 0\r\n\r\n" * 60)
+    for _ in range(58):
+        if b"PING" in peer.take():
+            peer.send(b"PONG\r\n")
+        memory.advance(1)
+    assert not peer.closed
+    for _ in range(30):
+        if b"PING" in peer.take():
+            peer.send(b"PONG\r\n")
+        memory.advance(1)
+    assert not peer.closed
+    for _ in range(30):
+        memory.advance(1)
+    assert peer.closed
+
+
+def test_a_new_rate_counts_at_once() -> None:
+    """Who was slowed down for long and may be faster now is read from again within seconds."""
+    memory = MemoryBroker(allowances={"ann": Allowance(rate=0.01)})
+    peer = _login(memory)
+    peer.send(b"SUB a 1\r\n", b"PUB a 0\r\n\r\n" * 60, b"PUB a 2\r\nhi\r\n")
+    memory.source.put("ann", memory.users["ann"])
+    peer.take()
+    for _ in range(3):
+        memory.advance(1)
+    assert peer.take().startswith(b"MSG a 1 2\r\nhi\r\n")
+
+
+def test_a_payload_over_the_users_limit() -> None:
+    """It is answered as one over the listener's limit."""
+    memory = MemoryBroker(allowances={"ann": Allowance(payload=1)})
+    peer = _login(memory)
+    peer.send(b"SUB a 1\r\nPUB a 1\r\nx\r\nPUB a 2\r\nxx\r\n")
+    assert peer.take() == b"MSG a 1 1\r\nx\r\n-ERR 'Maximum Payload Violation'\r\n"
+    assert closed(memory, peer)
+    assert memory.broker.listener("nats").counts.messages_in == 1
+
+
+def test_one_connection_too_many_of_a_user() -> None:
+    """It is answered as one too many of the listener's; a second CONNECT is not one."""
+    memory = MemoryBroker(allowances={"ann": Allowance(connections=1)})
+    first = _login(memory)
+    first.send(b'CONNECT {"user":"ann","pass":"ann\'s secret","verbose":false}\r\nPING\r\n')
+    assert first.take() == b"PONG\r\n"
+    peer = memory.connect("nats")
+    peer.take()
+    peer.send(b'CONNECT {"user":"ann","pass":"ann\'s secret"}\r\n')
+    assert peer.take() == b"-ERR 'maximum connections exceeded'\r\n"
+    assert closed(memory, peer)
+
+
+def test_revoked_while_logging_in_anew() -> None:
+    """A user who is revoked while a second login of its connection is being decided is gone, whatever comes of that."""
+    memory = MemoryBroker()
+    peer = _login(memory)
+    decision: Deferred[Any] = Deferred()
+    login = memory.broker.login
+    memory.broker.login = lambda *arguments: decision  # type: ignore[method-assign]  # noqa: ARG005
+    peer.send(b'CONNECT {"user":"bob","pass":"bob\'s secret","verbose":false}\r\nSUB > 1\r\n')
+    memory.source.remove("ann")
+    memory.advance(1)
+    login(UsernamePassword(b"bob", b"bob's secret"), Mind()).addCallback(decision.callback)
+    memory.advance(0)
+    assert b"Revoked" in peer.take()
+    assert closed(memory, peer)
+    assert memory.broker.realm.clients == {}
+    assert subscriptions(memory) == 0
