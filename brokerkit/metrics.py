@@ -7,6 +7,7 @@ bounded: beyond ``USERS`` of them the rest are summed up as ``other``.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,17 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.logger import Logger
+from twisted.web.http import OK, SERVICE_UNAVAILABLE
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from brokerkit.endpoints import explain_bind_failure, where_bound
 from brokerkit.errors import OperatorError
+from brokerkit.legacy_metrics import MODERN, OriginalNumbers
+from brokerkit.notation import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
     from twisted.internet.interfaces import IListeningPort
@@ -52,7 +56,9 @@ class Numbers:
         yield from self._listeners()
         yield from self._heart()
         yield self._users()
-        yield self._sources()
+        yield from self._logins()
+        yield from self._sources()
+        yield from self._certificates()
 
     def _listeners(self) -> Iterator[Metric]:
         counts: list[tuple[str, str, Callable[[Listener], int]]] = [
@@ -73,6 +79,7 @@ class Numbers:
         for name, text, read in gauges:
             yield self._by_protocol(GaugeMetricFamily(f"brokerkit_{name}", text, labels=["protocol"]), read)
         yield self._by_word("errors", "What peers did wrong.", "kind", lambda x: x.counts.errors)
+        yield self._by_word("connections_refused", "Connections not let in.", "reason", lambda x: x.entrance.refused)
         yield self._by_word("slow_readers", "Readers given up.", "reason", lambda x: x.counts.slow_readers)
 
     def _by_protocol(self, family: Metric, read: Callable[[Listener], int]) -> Metric:
@@ -109,27 +116,103 @@ class Numbers:
         for listener in self._broker.listeners:
             for session in listener.sessions:
                 if session.client is not None:
-                    names[session.client.user.name.decode(errors="replace")] += 1
+                    names[shown(session.client.user.name)] += 1
         family = GaugeMetricFamily("brokerkit_user_connections", "Open connections of a user.", labels=["user"])
-        common = names.most_common(USERS)
-        for name, count in common:
+        listed = dict(names.most_common(USERS))
+        if len(names) > USERS:  # somebody may be called that; two values of one label would spoil the whole page
+            listed["other"] = listed.get("other", 0) + names.total() - sum(listed.values())
+        for name, count in listed.items():
             family.add_metric([name], count)
-        if len(names) > USERS:
-            family.add_metric(["other"], names.total() - sum(count for _, count in common))
         return family
 
-    def _sources(self) -> Metric:
-        text = "Times a changed source of users could not be taken."
-        family = CounterMetricFamily("brokerkit_users_reload_failures", text, labels=["source"])
-        for checker in self._broker.checkers:
-            failures = getattr(checker, "failures", None)
-            if failures is not None:
-                family.add_metric([getattr(checker, "source", "")], failures)
-        return family
+    def _logins(self) -> Iterator[Metric]:
+        broker = self._broker
+        for name, text, value in (
+            ("logins_throttled", "Logins that were not tried, after too many failures.", broker.throttle.refused),
+            ("logins_too_busy", "Logins that there was no room to decide.", broker.logins.too_busy),
+            ("hash_checks", "Passwords held against a hash.", broker.hashing.checks),
+            ("hash_checks_refused", "Passwords that too many others waited before.", broker.hashing.refused),
+            ("connections_ended", "Connections closed: user revoked, expired or kicked.", broker.revocation.ended),
+            ("connections_changed", "Connections whose user got other rights.", broker.revocation.changed),
+        ):
+            yield _counter(f"brokerkit_{name}", text, value)
+        for name, text, value in (
+            ("logins_in_flight", "Logins that are being decided.", broker.logins.in_flight),
+            ("hash_checks_waiting", "Passwords that wait to be held against a hash.", broker.hashing.waiting),
+            ("throttle_entries", "What is remembered of failed and accepted logins.", len(broker.throttle)),
+        ):
+            yield GaugeMetricFamily(f"brokerkit_{name}", text, value)
+
+    def _sources(self) -> Iterator[Metric]:
+        """Give what is known of each source of users; of two with one name, the sum, and the worse of their states."""
+        asked = self._broker.users.asked
+        up: dict[str, bool] = {}
+        for one in asked:
+            up[one.name] = up.get(one.name, True) and one.up
+        yield _gauges("brokerkit_users_up", "Whether a source of users answered last time.", up)
+        yield _counters(
+            "brokerkit_users_failures",
+            "Questions that a source of users did not answer.",
+            ((one.name, one.failures) for one in asked),
+        )
+        watched = [(one.name, one.checker) for one in asked if hasattr(one.checker, "reloads")]
+        yield _counters(
+            "brokerkit_users_reloads",
+            "Changes of a source of users that were taken.",
+            ((name, checker.reloads) for name, checker in watched),
+        )
+        yield _counters(
+            "brokerkit_users_reload_failures",
+            "Times a changed source of users could not be taken.",
+            ((name, checker.failures) for name, checker in watched),
+        )
+        broken: dict[str, bool] = {}
+        for name, checker in watched:
+            broken[name] = broken.get(name, False) or checker.broken
+        yield _gauges("brokerkit_users_broken", "Whether the users are older than their source.", broken)
+
+    def _certificates(self) -> Iterator[Metric]:
+        """Give what is known of the files of TLS; of two uses of one file, the sum, and the worse of their states."""
+        renewal = self._broker.renewal
+        yield _counters(
+            "brokerkit_tls_reloads",
+            "Changed certificates that were taken.",
+            ((one.name, one.reloads) for one in renewal.kept),
+            "file",
+        )
+        yield _counters(
+            "brokerkit_tls_reload_failures",
+            "Times that changed certificates could not be taken.",
+            ((one.name, one.failures) for one in renewal.kept),
+            "file",
+        )
+        broken: dict[str, bool] = {}
+        for one in renewal.kept:
+            broken[one.name] = broken.get(one.name, False) or one.broken
+        yield _gauges("brokerkit_tls_broken", "Whether what is in use is older than its file.", broken, "file")
+        text = "Days until a certificate expires; below 0 if it has."
+        yield _gauges("brokerkit_tls_certificate_days", text, renewal.days(), "file")
 
 
 def _counter(name: str, text: str, value: int) -> CounterMetricFamily:
     return CounterMetricFamily(name, text, value=value)
+
+
+def _counters(name: str, text: str, values: Iterable[tuple[str, int]], label: str = "source") -> CounterMetricFamily:
+    sums: Counter[str] = Counter()
+    for source, value in values:
+        sums[source] += value
+    family = CounterMetricFamily(name, text, labels=[label])
+    for source, value in sums.items():
+        family.add_metric([source], value)
+    return family
+
+
+def _gauges(name: str, text: str, values: Mapping[str, float], label: str = "source") -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for source, value in values.items():
+        family.add_metric([source], value)
+    return family
 
 
 class Page(Resource):
@@ -149,24 +232,53 @@ class Page(Resource):
         return self._make()
 
 
-def pages(broker: Broker) -> Resource:
-    """Give the tree of pages: ``/metrics`` and ``/healthz``."""
+class Health(Resource):
+    """Whether the broker can do its work: 200 if every listener is up and every source of users answers, 503 if not."""
+
+    isLeaf = True
+
+    def __init__(self, broker: Broker) -> None:
+        """Look at that broker."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._broker = broker
+
+    def render_GET(self, request: IRequest) -> bytes:
+        """Give JSON; of a source no more than its name and whether it answered the last question."""
+        listeners = [
+            {"protocol": x.protocol, "address": x.address, "up": bool(x.address)} for x in self._broker.listeners
+        ]
+        users = [{"source": x.name, "up": x.up} for x in self._broker.users.asked]
+        well = all(one["up"] for one in (*listeners, *users))
+        request.setResponseCode(OK if well else SERVICE_UNAVAILABLE)
+        request.setHeader(b"content-type", b"application/json; charset=utf-8")
+        return json.dumps({"ok": well, "listeners": listeners, "users": users}, indent=2).encode() + b"\n"
+
+
+def pages(broker: Broker, hpfeeds_metrics: str = MODERN) -> Resource:
+    """Give the tree of pages: ``/metrics``, ``/healthz`` and ``/livez``, which is there for as long as the broker runs.
+
+    ``hpfeeds_metrics`` says how those of hpfeeds-broker are called; they are there if the broker has a tally.
+    """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Numbers(broker))
+    if broker.tally is not None:
+        registry.register(OriginalNumbers(broker, broker.tally, hpfeeds_metrics))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     root = Resource()
     root.putChild(b"metrics", Page(CONTENT_TYPE_LATEST, lambda: generate_latest(registry)))
-    root.putChild(b"healthz", Page("application/json; charset=utf-8", lambda: b"{}"))
+    root.putChild(b"healthz", Health(broker))
+    root.putChild(b"livez", Page("application/json; charset=utf-8", lambda: b"{}\n"))
     return root
 
 
 class Exporter(Service):
     """The HTTP server of the metrics."""
 
-    def __init__(self, broker: Broker, host: str, port: int) -> None:
-        """Listen there when started."""
+    def __init__(self, broker: Broker, host: str, port: int, hpfeeds_metrics: str = MODERN) -> None:
+        """Listen there when started; ``hpfeeds_metrics`` is as for ``pages``."""
         self._broker = broker
+        self._hpfeeds_metrics = hpfeeds_metrics
         self._host = host
         self._number = port
         self.port: IListeningPort | None = None
@@ -189,7 +301,7 @@ class Exporter(Service):
             self._open()
 
     def _open(self) -> None:
-        site = Site(pages(self._broker), timeout=IDLE, reactor=self._broker.reactor)
+        site = Site(pages(self._broker, self._hpfeeds_metrics), timeout=IDLE, reactor=self._broker.reactor)
         site.noisy = False
         failures: list[Failure] = []
         endpoint = TCP4ServerEndpoint(self._broker.reactor, self._number, interface=self._host)
