@@ -16,14 +16,20 @@ from twisted.python import usage
 
 from brokerkit import config as configuration
 from brokerkit.broker import Broker
+from brokerkit.checkers.listed import ListedUsers
 from brokerkit.checkers.plugins import describe, find
+from brokerkit.checkers.polled import Polled
 from brokerkit.config import Config, Listen
+from brokerkit.control import Control
 from brokerkit.descriptors import raise_limit
 from brokerkit.errors import ConfigError, OperatorError
+from brokerkit.garbage import settle
 from brokerkit.interfaces import ICheckerPlugin
+from brokerkit.legacy_metrics import OFF
 from brokerkit.metrics import Exporter
-from brokerkit.place import say_running, say_stopped
+from brokerkit.place import USERS, say_running, say_stopped
 from brokerkit.plugin import protocols
+from brokerkit.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +54,35 @@ class StartFailed(SystemExit, Exception):
             sys.__stderr__.write(f"brokerkit: {error}\n")
 
 
+def make_sources(config: Config, reactor: Any) -> list[Any]:  # noqa: ANN401  any reactor, a source of any kind
+    """Give the sources of users of a configuration, in the order in which they are asked; raise ``OperatorError``.
+
+    Those that are services are not started.
+    """
+    plugins = list(getPlugins(ICheckerPlugin))
+    sources = [find(_with_place(text, config), plugins, reactor, config.source) for text in config.auth]
+    if config.users:
+        sources.insert(0, ListedUsers(config.users, config.source))
+    for source in sources:
+        if isinstance(source, Polled):
+            source.kept = config.login_cache
+    _refuse_twice(sources, config)
+    return sources
+
+
+def _refuse_twice(sources: list[Any], config: Config) -> None:
+    """Raise ``ConfigError`` if two sources are called the same: users of one would be held against the other."""
+    names = [getattr(source, "source", "") for source in sources]
+    for index, name in enumerate(names):
+        if name and name in names[:index]:
+            raise ConfigError(config.source, "auth", name, "each source of users once")
+
+
+def _with_place(text: str, config: Config) -> str:
+    """Say which store is meant by ``users``: the one in the data directory."""
+    return f"users:{Path(config.data_dir) / USERS}" if text == "users" and config.data_dir is not None else text
+
+
 def make_broker(
     config: Config,
     reactor: Any,  # noqa: ANN401  any reactor, also a test's
@@ -60,12 +95,13 @@ def make_broker(
     protocols to choose from, all that are installed if not given.  Raises ``OperatorError`` for what cannot work.
     """
     plugins = protocols() if plugins is None else plugins
-    sources = list(getPlugins(ICheckerPlugin))
-    checkers = [*checkers, *(find(text, sources, reactor, config.source) for text in config.auth)]
+    checkers = [*checkers, *make_sources(config, reactor)]
     if config.listen and not checkers:
         text = f"{config.source}: auth: nobody could log in; say who may, for example with --auth json:users.json"
         raise OperatorError(text)
-    broker = Broker(reactor, checkers, config.name)
+    broker = Broker(reactor, checkers, config.name, login_deadline=config.login_deadline)
+    if config.data_dir is not None:
+        Control(broker, Path(config.data_dir)).setServiceParent(broker)  # type: ignore[no-untyped-call]
     for checker in checkers:
         if isinstance(checker, IsService):
             checker.setServiceParent(broker)
@@ -77,7 +113,10 @@ def make_broker(
             raise ConfigError(where, error.key, error.found, error.expected, error.hint) from None
         service.setServiceParent(broker)
     if config.exporter is not None:
-        Exporter(broker, *configuration.parse_exporter(config.exporter, config.source)).setServiceParent(broker)
+        if config.hpfeeds_metrics != OFF:
+            broker.tally = Tally()
+        address = configuration.parse_exporter(config.exporter, config.source)
+        Exporter(broker, *address, config.hpfeeds_metrics).setServiceParent(broker)
     return broker
 
 
@@ -87,6 +126,7 @@ class Flags(usage.Options):
     optParameters = [
         ["config", "c", None, "TOML file; the flags are added to it or replace what it says."],
         ["exporter", None, None, "HOST:PORT for /metrics and /healthz (off unless given)."],
+        ["hpfeeds-metrics", None, None, "Names of hpfeeds-broker's metrics: modern, legacy, both or off."],
         ["data-dir", None, None, "Directory for what lasts."],
         ["name", None, None, "The broker's name, as clients see it."],
     ]
@@ -116,6 +156,7 @@ class Flags(usage.Options):
             name=self["name"],
             data_dir=self["data-dir"],
             exporter=self["exporter"],
+            hpfeeds_metrics=self["hpfeeds-metrics"],
             auth=tuple(self.auth),
             listen=tuple(self.listen),
         )
@@ -143,7 +184,7 @@ class Program(MultiService):
         """Run that broker."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.broker = broker
-        self._auth = config.auth
+        self._auth = (*([f"users in {config.source}"] if config.users else []), *config.auth)
         self._directory = Path(config.data_dir) if config.data_dir else None
         self._table = table
         broker.setServiceParent(self)
@@ -173,6 +214,7 @@ class Program(MultiService):
             from brokerkit.cli.table import show  # rich is slow to import, and only needed here
 
             show(self.broker, self._directory, self._auth)
+        settle()
 
     def _write_down(self, directory: Path) -> None:
         """Leave word for ``brokerkit pub`` and ``sub`` where this broker can be reached."""
@@ -201,7 +243,8 @@ def makeService(options: Flags) -> IService:
     try:
         config = options.configuration()
         if not config.listen:
-            text = "nothing to listen for: give --config, or a protocol such as --nats tcp:port=4222"
+            where = f"{config.source}: add a [[listen]] table" if options["config"] else "give --config"
+            text = f"nothing to listen for: {where}, or a protocol such as --nats tcp:port=4222"
             raise OperatorError(text)
         return Program(make_broker(config, reactor), config, table=bool(options["table"]))
     except OperatorError as error:

@@ -13,14 +13,19 @@ from twisted.cred.credentials import IAnonymous
 from twisted.cred.portal import Portal
 from twisted.internet.defer import maybeDeferred
 
-from brokerkit.checkers.first_match import FirstMatch
+from brokerkit.checkers.first_match import DEADLINE, FirstMatch
 from brokerkit.client import Client, User
 from brokerkit.grants import ALL, Grants
-from brokerkit.interfaces import IClient
+from brokerkit.hashing import Hashing
+from brokerkit.interfaces import INkeySignature
 from brokerkit.listener import Listener
+from brokerkit.logins import Logins
 from brokerkit.reading import Reading
 from brokerkit.realm import Mind, Realm
+from brokerkit.renewal import Renewal
+from brokerkit.revocation import Revocation
 from brokerkit.run import Origin
+from brokerkit.throttle import Throttle
 from brokerkit.turn import Turn
 
 if TYPE_CHECKING:
@@ -30,21 +35,38 @@ if TYPE_CHECKING:
     from twisted.cred.credentials import ICredentials
     from twisted.internet.defer import Deferred
 
+    from brokerkit.tally import Tally
+
 
 class Broker(MultiService):
     """A service that holds the heart together; its children are the listeners and the sources of users."""
 
-    def __init__(self, reactor: Any, checkers: Iterable[ICredentialsChecker], name: str = "brokerkit") -> None:  # noqa: ANN401
-        """Build the heart.  ``reactor`` is used for ports and as the clock."""
+    def __init__(
+        self,
+        reactor: Any,  # noqa: ANN401  any reactor, also a test's
+        checkers: Iterable[ICredentialsChecker],
+        name: str = "brokerkit",
+        *,
+        login_deadline: float = DEADLINE,
+    ) -> None:
+        """Build the heart.  ``reactor`` is used for ports and as the clock; ``login_deadline`` is in seconds."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.name = name
         self.turn = Turn()
+        self.tally: Tally | None = None  # set before anybody connects, where counts by name are wanted
         self.reading = Reading(reactor, self.turn)
-        self.realm = Realm(self.turn)
+        self.realm = Realm(self.turn, reactor)
         self.checkers = tuple(checkers)
-        self._checker = FirstMatch(self.checkers)
-        self._portal = Portal(self.realm, [self._checker])
+        self.hashing = Hashing(reactor)
+        self.hashing.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.users = FirstMatch(self.checkers, reactor, self.hashing.fits, login_deadline)
+        self.throttle = Throttle(reactor)
+        self.logins = Logins(Portal(self.realm, [self.users]), self.throttle)
+        self.revocation = Revocation(self.realm, self.users, reactor)
+        self.revocation.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.renewal = Renewal(reactor)
+        self.renewal.setServiceParent(self)  # type: ignore[no-untyped-call]
 
     @property
     def listeners(self) -> list[Listener]:
@@ -61,19 +83,27 @@ class Broker(MultiService):
     @property
     def admits_anonymous(self) -> bool:
         """Whether some source of users lets a peer in that gives no credentials."""
-        return IAnonymous in self._checker.credentialInterfaces
+        return IAnonymous in self.users.credentialInterfaces
+
+    @property
+    def takes_nkeys(self) -> bool:
+        """Whether some source of users knows public keys, so that a nonce has to be offered."""
+        return INkeySignature in self.users.credentialInterfaces
 
     def look_again(self) -> None:
-        """Have the sources of users that can look whether they have changed do so now, instead of in a while."""
+        """Have what looks whether its files have changed do so now: the certificates, and such sources of users."""
+        self.renewal.look()
         for checker in self.checkers:
             look = getattr(checker, "look", None)
             if look is not None:
                 look()
 
     def login(self, credentials: ICredentials, mind: Mind) -> Deferred[Client]:
-        """Ask the portal for the client of these credentials; fails with ``UnauthorizedLogin``."""
-        decision: Deferred[Any] = maybeDeferred(self._portal.login, credentials, mind, IClient)
-        return decision.addCallback(_avatar)
+        """Ask the portal for the client of these credentials; fails with ``UnauthorizedLogin``.
+
+        ``TryAgain`` among those says nothing about the credentials.
+        """
+        return self.logins.login(credentials, mind)
 
     def client(self, name: str = "local", grants: Grants = ALL, tenant: str = "") -> Client:
         """Give a client for the program that embeds this broker: no login, no socket.  ``leave`` it when done."""
@@ -92,7 +122,3 @@ class Broker(MultiService):
     async def stop(self) -> None:
         """Stop everything; done when every connection is closed."""
         await maybeDeferred(self.stopService)
-
-
-def _avatar(login: tuple[Any, Client, Any]) -> Client:
-    return login[1]

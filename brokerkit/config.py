@@ -21,10 +21,12 @@ from cattrs.gen import make_dict_structure_fn
 from twisted.internet.abstract import isIPv6Address
 
 from brokerkit import topics
-from brokerkit.errors import ConfigError, OperatorError
+from brokerkit.checkers.entry import Entry, read_all
+from brokerkit.errors import ConfigError, OperatorError, Words
+from brokerkit.legacy_metrics import MODERN, STYLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from brokerkit.interfaces import IProtocolPlugin
 
@@ -34,30 +36,48 @@ MAX_PORT = 0xFFFF
 
 _EXPORTER = re.compile(r"(?:(?P<host>[\w.-]*|\[[0-9a-f:.]+\]):)?(?P<port>[0-9]{1,5})", re.ASCII | re.IGNORECASE)
 _BARE_KEY = re.compile(r"[\w-]+", re.ASCII)
+_USER_HEADER = re.compile(r"\s*\[\[\s*(users|\"users\"|'users')\s*\]\]")
 
 
 @attrs.frozen
 class Listen:
     """One endpoint of one protocol.
 
-    ``settings`` is an instance of the class that the protocol's plugin names; ``None`` stands for its defaults.
+    ``settings`` is an instance of the class that the protocol's plugin names; ``None`` stands for its defaults.  What
+    is asked of clients' certificates is read by ``brokerkit.tls``; from where one may connect, and for what (``mode``),
+    by ``brokerkit.entrance``.
     """
 
     protocol: str
     endpoint: str
     topic_prefix: str = ""
     settings: Any = None
+    client_ca: str | None = None
+    client_certificate: str | None = None
+    certificate_user: str | None = None
+    certificate_pattern: str | None = None
+    mode: str = "both"
+    networks: tuple[str, ...] = ()
 
 
 @attrs.frozen
 class Config:
-    """Everything that a broker is told; ``source`` is the file's name, for messages."""
+    """Everything that a broker is told; ``source`` is the file's name, for messages.
+
+    ``login_deadline`` is the seconds that a source of users may take for an answer, ``login_cache`` the seconds that
+    an answer of a database is good for.  ``hpfeeds_metrics`` says how the metrics of hpfeeds-broker are called, if they
+    are exported at all.
+    """
 
     name: str = "brokerkit"
     data_dir: str | None = None
     exporter: str | None = None
     auth: tuple[str, ...] = ()
+    login_deadline: float = 1.5
+    login_cache: float = 2.0
+    users: tuple[Entry, ...] = ()
     listen: tuple[Listen, ...] = ()
+    hpfeeds_metrics: str = MODERN
     source: str = "configuration"
 
 
@@ -68,27 +88,42 @@ _LISTEN_KEYS = tuple(field.name for field in attrs.fields(Listen) if field.name 
 def load(path: str, plugins: Mapping[str, IProtocolPlugin]) -> Config:
     """Read a TOML file; raise ``OperatorError`` if it cannot be read, is no TOML or says what cannot be meant."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        data = tomllib.loads(text)
     except OSError as error:
         raise OperatorError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise OperatorError(f"{path}: is no TOML: {error}") from None
-    return structure(data, plugins, path)
+    return structure(data, plugins, path, _user_lines(text))
 
 
-def structure(data: Mapping[str, object], plugins: Mapping[str, IProtocolPlugin], source: str) -> Config:
+def structure(
+    data: Mapping[str, object], plugins: Mapping[str, IProtocolPlugin], source: str, user_lines: Sequence[int] = ()
+) -> Config:
     """Make a ``Config`` of what a file named ``source`` says; raise ``ConfigError`` for the first thing that is wrong.
 
-    A relative ``data_dir`` is relative to that file.
+    A relative ``data_dir`` is relative to that file.  ``user_lines`` are the lines of its ``[[users]]``, if known.
     """
     try:
         _check_keys(data, _TOP_KEYS)
-        config = _converter(plugins).structure({**_with_list(data), "source": source}, Config)
+        others = {key: value for key, value in _with_list(data).items() if key != "users"}
+        config = _converter(plugins).structure({**others, "source": source}, Config)
     except (_Unfit, ClassValidationError, IterableValidationError) as error:
         raise _explain(error, source) from None
     if config.exporter is not None:
         parse_exporter(config.exporter, source)
-    return attrs.evolve(config, data_dir=_absolute(config.data_dir, Path(source).parent, source))
+    if config.hpfeeds_metrics not in STYLES:
+        raise ConfigError(source, "hpfeeds_metrics", config.hpfeeds_metrics, f"one of {', '.join(STYLES)}")
+    return attrs.evolve(
+        config,
+        data_dir=_absolute(config.data_dir, Path(source).parent, source),
+        users=read_all(data.get("users", ()), source, user_lines),
+    )
+
+
+def _user_lines(text: str) -> list[int]:
+    """Give the lines that are headed [[users]]; one too many, such as within a string, and they are not used."""
+    return [number for number, line in enumerate(text.splitlines(), 1) if _USER_HEADER.match(line)]
 
 
 def merge(
@@ -99,6 +134,7 @@ def merge(
     exporter: str | None,
     auth: tuple[str, ...],
     listen: tuple[Listen, ...],
+    hpfeeds_metrics: str | None = None,
 ) -> Config:
     """Put flags on top of a file.
 
@@ -107,11 +143,14 @@ def merge(
     """
     if exporter is not None:
         parse_exporter(exporter, FLAGS)
+    if hpfeeds_metrics not in {None, *STYLES}:
+        raise ConfigError(FLAGS, "hpfeeds-metrics", hpfeeds_metrics, f"one of {', '.join(STYLES)}")
     return attrs.evolve(
         config,
         name=config.name if name is None else name,
         data_dir=config.data_dir if data_dir is None else _absolute(data_dir, Path(), FLAGS),
         exporter=config.exporter if exporter is None else exporter,
+        hpfeeds_metrics=config.hpfeeds_metrics if hpfeeds_metrics is None else hpfeeds_metrics,
         auth=auth or config.auth,
         listen=config.listen + listen,
     )
@@ -151,16 +190,6 @@ class _Unfit(Exception):
         self.expected = expected
         self.key = key
         self.hint = hint
-
-
-class _Said:
-    """What was found where there is no value to show."""
-
-    def __init__(self, words: str) -> None:
-        self._words = words
-
-    def __repr__(self) -> str:
-        return self._words
 
 
 def _converter(plugins: Mapping[str, IProtocolPlugin]) -> Converter:
@@ -234,11 +263,11 @@ def _listen(converter: Converter, plugins: Mapping[str, IProtocolPlugin]) -> Cal
 
 def _plugin(table: Mapping[str, object], plugins: Mapping[str, IProtocolPlugin]) -> Any:  # noqa: ANN401  its settings are a class
     """Give the protocol that the table names."""
-    name = table.get("protocol", _Said("nothing"))
+    name = table.get("protocol", Words("nothing"))
     if not isinstance(name, str) or name not in plugins:
         raise _Unfit(name, f"one of {', '.join(plugins)}", key=".protocol", hint=_suggestion(name, plugins))
     if "endpoint" not in table and plugins[name].default is None:
-        raise _Unfit(_Said("nothing"), "an endpoint such as tcp:port=10000", key=".endpoint")
+        raise _Unfit(Words("nothing"), "an endpoint such as tcp:port=10000", key=".endpoint")
     return plugins[name]
 
 
@@ -263,7 +292,7 @@ def _check_keys(table: Mapping[str, object], known: tuple[str, ...], inside: str
         hint = _suggestion(key, known)
         if inside and key in _TOP_KEYS:
             hint = f"{key} belongs above the first [[{inside}]]"
-        raise _Unfit(_Said("an unknown key"), f"one of {', '.join(known)}", key=f".{shown}", hint=hint)
+        raise _Unfit(Words("an unknown key"), f"one of {', '.join(known)}", key=f".{shown}", hint=hint)
 
 
 def _suggestion(word: object, known: Iterable[str]) -> str:
@@ -284,5 +313,5 @@ def _explain(error: Exception, source: str) -> ConfigError:
         error, step = [*steps, *((inner, "") for inner in others)][0]
         key += step
     if not isinstance(error, _Unfit):  # a validator of a plugin's own settings class
-        error = _Unfit(_Said("a value that is not accepted"), str(error.args[0] if error.args else error))
+        error = _Unfit(Words("a value that is not accepted"), str(error.args[0] if error.args else error))
     return ConfigError(source, (key + error.key).removeprefix("."), error.found, error.expected, error.hint)

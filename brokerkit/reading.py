@@ -32,6 +32,9 @@ ROUND = 256  # connections that are read before the reactor looks at its timers 
 TOGETHER = 8  # small chunks whose consequences are written together, so that the other side can begin
 CHUNK = 65536  # bytes that are read from a connection at a time
 
+DONE = Failure(ConnectionDone())  # the two usual ends, made once: every connection needs one
+LOST = Failure(ConnectionLost())
+
 
 @implementer(IReadDescriptor)
 class Reading:
@@ -112,10 +115,10 @@ def _read(connection: tcp.Connection) -> None:
     except BlockingIOError:
         return
     except OSError:
-        _lose(connection, Failure(ConnectionLost()))
+        _lose(connection, LOST)
         return
     if not chunk:
-        _lose(connection, Failure(ConnectionDone()))
+        _lose(connection, DONE)
         return
     try:
         connection.protocol.dataReceived(chunk)
@@ -129,7 +132,7 @@ def _lose(connection: tcp.Connection, reason: Failure) -> None:
     """End a connection as the reactor would."""
     connection.stopReading()
     try:
-        if reason.check(ConnectionDone):
+        if reason is DONE:
             connection.readConnectionLost(reason)
         else:
             connection.connectionLost(reason)

@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from brokerkit import config
+from brokerkit.checkers.entry import Entry
 from brokerkit.config import Config, Listen, load, merge, parse_exporter, structure
 from brokerkit.errors import ConfigError, OperatorError
 from brokerkit.plugin import protocols
@@ -84,8 +85,9 @@ def test_an_empty_file_is_all_defaults() -> None:
 
 def test_every_key_of_the_top_is_taken() -> None:
     """What stands at the top is in the tree."""
-    made = read(name="hive", data_dir="/var/hive", exporter=":9431", auth=["env", "json:users.json"])
-    assert made == Config("hive", "/var/hive", ":9431", ("env", "json:users.json"), (), "broker.toml")
+    said = {"name": "hive", "data_dir": "/var/hive", "exporter": ":9431", "login_deadline": 3.0, "login_cache": 0.0}
+    made = read(**said, auth=["env", "json:users.json"])
+    assert made == Config(**said, auth=("env", "json:users.json"), source="broker.toml")  # type: ignore[arg-type]
 
 
 def test_one_source_of_users_needs_no_list() -> None:
@@ -181,9 +183,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one() -> None:
 def test_a_key_like_no_other_is_refused_without_a_guess() -> None:
     """There is no suggestion where nothing is near, and a key with odd letters stays on one line."""
     said = complaint(**{"zz\nzz": 1})
-    assert (
-        said == r"broker.toml: 'zz\nzz': found an unknown key, expected one of name, data_dir, exporter, auth, listen"
-    )
+    assert said.startswith(r"broker.toml: 'zz\nzz': found an unknown key, expected one of name, data_dir, ")
+    assert "did you mean" not in said
 
 
 def test_fields_that_are_no_keys_are_unknown() -> None:
@@ -275,7 +276,7 @@ def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 # -- flags --------------------------------------------------------------------------------------------------------
 
 NOTHING: dict[str, Any] = {"name": None, "data_dir": None, "exporter": None, "auth": (), "listen": ()}
-FILE = Config("file", "/file", ":1", ("env",), (Listen("talk", "tcp:1"),), "broker.toml")
+FILE = Config("file", "/file", ":1", ("env",), listen=(Listen("talk", "tcp:1"),), source="broker.toml")
 
 
 def test_flags_that_are_not_given_change_nothing() -> None:
@@ -287,7 +288,8 @@ def test_flags_replace_the_files_values_and_add_to_its_listeners() -> None:
     """Single values and auth are replaced, listeners are added."""
     added = Listen("whisper", "tcp:2")
     merged = merge(FILE, name="flag", data_dir="/flag", exporter=":2", auth=("anonymous",), listen=(added,))
-    assert merged == Config("flag", "/flag", ":2", ("anonymous",), (*FILE.listen, added), "broker.toml")
+    listen = (*FILE.listen, added)
+    assert merged == Config("flag", "/flag", ":2", ("anonymous",), listen=listen, source="broker.toml")
 
 
 def test_a_data_dir_flag_is_relative_to_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,6 +364,7 @@ TYPES: dict[Any, str] = {
     str | None: "string",
     tuple[str, ...]: "list of strings",
     tuple[Listen, ...]: "tables",
+    tuple[Entry, ...]: "tables",
 }
 HEADINGS = {"hpfeeds": "hpfeeds", "nats": "NATS"}  # where another protocol's is not just its name
 

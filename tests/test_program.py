@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from brokerkit.place import demo_secret
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -152,6 +154,7 @@ def test_a_wrong_flag(tmp_path: Path, flags: list[str], words: str) -> None:
         ("[[listen]]\nprotocol = 'nats'\nmax_payload = 'big'", "'big'"),
         ("[[listen]]\nprotocol = 'nast'", "did you mean nats?"),
         ("name =\n", "line 1"),
+        ("auth = 'anonymous'", "broker.toml: add a [[listen]] table"),
         ("auth = ['anonymous']\n[[listen]]\nprotocol = 'nats'\nendpoint = 'tcp:x'", "listen[0]"),
     ],
 )
@@ -241,14 +244,43 @@ def test_run_makes_a_demo_user(tmp_path: Path) -> None:
     """``brokerkit run`` makes a secret for its owner's eyes alone, keeps it, and prints a table and commands."""
     line = command("run", "--data-dir", "data", NATS, HPFEEDS)
     with running(tmp_path, line) as broker:
-        users = tmp_path / "data" / "users.json"
+        users = tmp_path / "data" / "users.sqlite"
         assert users.stat().st_mode & 0o777 == 0o600
-        before = users.read_text()
+        before = demo_secret(tmp_path / "data")
     assert "PROTOCOL" in broker.output
     assert "brokerkit pub" in broker.output or "pub --server" in broker.output
-    assert json.loads(before)["demo"]["secret"] not in broker.output
+    assert before
+    assert before not in broker.output
     with running(tmp_path, line):
-        assert users.read_text() == before
+        assert demo_secret(tmp_path / "data") == before
+
+
+def test_users_of_an_earlier_version(tmp_path: Path) -> None:
+    """A users.json that an earlier version has left in the data directory goes on to let its users in."""
+    (tmp_path / "data").mkdir()
+    users = {"demo": {"owner": "", "secret": "hush", "publish": [">"], "subscribe": [">"]}}
+    (tmp_path / "data" / "users.json").write_text(json.dumps(users))
+    with running(tmp_path, command("run", "--data-dir", "data", NATS)) as broker:
+        server = "nats://{}:{}".format(*broker.addresses["nats"])
+        done = _run(tmp_path, command("pub", "--data-dir", "data", "--server", server, "demo.x", "hello"))
+        assert done.returncode == 0, done.stderr
+
+
+def test_users_come_and_go(tmp_path: Path) -> None:
+    """A user who is added can log in at once, and one who is removed is cut off at once."""
+    with running(tmp_path, command("run", "--data-dir", "data", NATS)) as broker:
+        added = _run(tmp_path, command("user", "add", "ann", "--generate", "--data-dir", "data"))
+        assert added.returncode == 0, added.stderr
+        with broker.connect("nats") as nats:
+            nats.recv(4096)
+            login = {"user": "ann", "pass": added.stdout.strip(), "verbose": False}
+            nats.sendall(b"CONNECT " + json.dumps(login).encode() + b"\r\nPING\r\n")
+            assert nats.recv(4096) == b"PONG\r\n"
+            removed = _run(tmp_path, command("user", "remove", "ann", "--data-dir", "data"))
+            assert removed.returncode == 0, removed.stderr
+            assert b"User Authentication Revoked" in nats.recv(4096)
+            assert nats.recv(4096) == b""
+        assert added.stdout.strip() not in broker.output
 
 
 def test_pub_and_sub(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""A conversation with a broker over a socket: a caller without I/O gets its bytes, and what it hears is waited for."""
+"""A conversation with a broker over a socket: a caller without I/O gets its bytes, and what it hears is waited for.
+
+Whoever waits is woken while the bytes are taken in, and has used up what came before more is read: nothing piles up.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,14 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import task
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
-from twisted.internet.error import ConnectError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.protocol import Protocol
 
 from brokerkit.errors import BrokerError, ClientError
 from brokerkit.plugin import protocols
+from brokerkit.tls import failed_handshake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,18 +27,31 @@ if TYPE_CHECKING:
     from brokerkit.run import Message
 
 CONNECT_TIMEOUT = 5  # seconds
+GREETING_TIMEOUT = 10  # seconds until a broker has said so much that one can log in
 
 
 class Unreachable(BrokerError):
     """There is nobody at that address."""
 
 
+class Untrusted(Unreachable):
+    """Whoever is there has not shown a certificate that counts."""
+
+
 class Refused(BrokerError):
     """The broker said no, or hung up."""
 
 
+class HungUp(Refused):
+    """The broker hung up without a word."""
+
+
 class TimedOut(BrokerError):
     """It took too long."""
+
+
+class Interrupted(BrokerError):
+    """A signal came before it was done."""
 
 
 class Talk(Protocol):
@@ -47,6 +64,7 @@ class Talk(Protocol):
         self._waiting: Deferred[None] | None = None
         self._problem: BrokerError | None = None
         self._leaving = False
+        self._lost = False
 
     def connectionMade(self) -> None:
         """Say the first words, if the client has them."""
@@ -57,7 +75,7 @@ class Talk(Protocol):
         try:
             messages, answer = self.caller.receive(chunk)
         except ClientError as error:
-            self._end(Refused(str(error)))
+            self._end(Refused(str(error) or "what it says is not the protocol"))
             return
         self._messages += messages
         if answer:
@@ -65,8 +83,9 @@ class Talk(Protocol):
         self._wake()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """End."""
-        self._end(None if self._leaving else Refused(f"it hung up ({reason.getErrorMessage()})"))
+        """End; it was in order only if this side left first and the broker then closed, as it does when all is read."""
+        self._lost = True
+        self._end(None if self._leaving and reason.check(ConnectionDone) else _ending(reason))
 
     def _end(self, problem: BrokerError | None) -> None:
         self._problem = self._problem or problem
@@ -106,58 +125,110 @@ class Talk(Protocol):
             await self.until(self.caller.settled)
         else:
             self._leaving = True
-            self.transport.loseWriteConnection()  # type: ignore[union-attr]
-            await self.until(lambda: not self.transport.connected)  # type: ignore[union-attr]
+            self._say_goodbye()
+            await self.until(lambda: self._lost)
         if self._problem is not None:
             raise self._problem
+
+    def _say_goodbye(self) -> None:
+        transport: Any = self.transport
+        if hasattr(transport, "getPeerCertificate"):
+            transport.loseConnection()  # TLS goes on reading until the other side has said goodbye too
+        else:
+            transport.loseWriteConnection()
 
 
 def converse(server: Server, timeout: float | None, speak: Callable[[Talk], Coroutine[Any, Any, None]]) -> None:
     """Run a reactor for one conversation; raise what went wrong."""
-    outcome: list[BrokerError] = []
+    react(timeout, lambda reactor: talk(reactor, server, usual_caller(server), speak))
+
+
+def usual_caller(server: Server) -> Any:  # noqa: ANN401  an ICaller
+    """Give the caller of the server's protocol; raise ``Unreachable`` if it has none."""
+    caller = protocols()[server.protocol].caller(server.name, server.secret)
+    if caller is None:
+        raise Unreachable(f"there is no client for {server.protocol}")
+    return caller
+
+
+def react(timeout: float | None, work: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    """Run a reactor until some work is done, for so many seconds at the most; raise what went wrong."""
+    outcome: list[BrokerError | None] = []
 
     async def main(reactor: Any) -> None:  # noqa: ANN401  the reactor of task.react
         try:
-            await _within(reactor, timeout, lambda: _talk(reactor, server, speak))
+            await _within(reactor, timeout, TimedOut(), work(reactor))
+            outcome.append(None)
         except BrokerError as error:
             outcome.append(error)
+        except CancelledError:
+            outcome.append(Interrupted())
 
     def start(reactor: Any) -> Deferred[None]:  # noqa: ANN401  the reactor of task.react
-        return Deferred.fromCoroutine(main(reactor))
+        doing = Deferred.fromCoroutine(main(reactor))
+        # By a signal: before the connections are closed, which would look as if the broker had hung up.
+        reactor.addSystemEventTrigger("before", "shutdown", doing.cancel)
+        return doing
 
     try:
         task.react(start, [])
     except SystemExit as exit_:
         if exit_.code:
             raise
-    if outcome:
-        raise outcome[0]
+    problem = outcome[0]
+    if problem is not None:
+        raise problem
 
 
-async def _within(reactor: Any, seconds: float | None, work: Callable[[], Coroutine[Any, Any, None]]) -> None:  # noqa: ANN401
-    """Do something, and raise ``TimedOut`` if it is not done in so many seconds."""
-    doing = Deferred.fromCoroutine(work())
+async def _within(
+    reactor: Any,  # noqa: ANN401  any reactor
+    seconds: float | None,
+    otherwise: BrokerError,
+    work: Coroutine[Any, Any, None],
+) -> None:
+    """Do something, and raise ``otherwise`` if it is not done in so many seconds."""
+    doing = Deferred.fromCoroutine(work)
     if seconds is not None:
 
         def late(_: object, __: float) -> object:
-            raise TimedOut from None
+            raise otherwise from None
 
         doing.addTimeout(seconds, reactor, late)
     await doing
 
 
-async def _talk(reactor: Any, server: Server, speak: Callable[[Talk], Coroutine[Any, Any, None]]) -> None:  # noqa: ANN401
-    caller = protocols()[server.protocol].caller(server.name, server.secret)
-    if caller is None:
-        text = f"there is no client for {server.protocol}"
-        raise Unreachable(text)
-    endpoint = HostnameEndpoint(reactor, server.host, server.port, timeout=CONNECT_TIMEOUT)
+async def talk(
+    reactor: Any,  # noqa: ANN401  any reactor
+    server: Server,
+    caller: Any,  # noqa: ANN401  an ICaller
+    speak: Callable[[Talk], Coroutine[Any, Any, None]],
+) -> None:
+    """Connect, log in and speak; raise what went wrong."""
+    endpoint: Any = HostnameEndpoint(reactor, server.host, server.port, timeout=CONNECT_TIMEOUT)
+    if server.trust is not None:
+        endpoint = wrapClientTLS(server.trust.creator(server.host), endpoint)
     try:
-        talk = await connectProtocol(endpoint, Talk(caller))
+        talking = await connectProtocol(endpoint, Talk(caller))
     except (ConnectError, OSError) as error:
         raise Unreachable(str(error)) from None
     try:
-        await talk.until(lambda: caller.ready)
-        await speak(talk)
+        await _within(reactor, GREETING_TIMEOUT, _silence(server), talking.until(lambda: caller.ready))
+        await speak(talking)
     finally:
-        talk.transport.abortConnection() if talk.transport.connected else None
+        talking.transport.abortConnection() if talking.transport.connected else None
+
+
+def _silence(server: Server) -> Unreachable:
+    hint = "is there TLS on that port? then give --tls" if server.trust is None else f"is that {server.protocol}?"
+    return Unreachable(f"it has said nothing for {GREETING_TIMEOUT} s ({hint})")
+
+
+def _ending(reason: Failure) -> BrokerError:
+    """Say why a connection ended: who is there is not trusted, or does not want us."""
+    if type(reason.value).__module__.startswith("service_identity"):
+        return Untrusted("its certificate is not for that name (--tls-name says which name to expect)")
+    why = failed_handshake(reason)
+    if why and "alert" not in why:  # an alert is what the other side says
+        hint = {"wrong version number": "is there no TLS on that port?"}.get(why, "--ca says whom to trust")
+        return Untrusted(f"TLS failed: {why} ({hint})")
+    return Refused(f"TLS failed: {why}") if why else HungUp(f"it hung up ({reason.getErrorMessage()})")

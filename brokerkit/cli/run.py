@@ -38,11 +38,12 @@ def _by_itself(data_dir: str | None, flags: tuple[str, ...]) -> list[str]:
     from brokerkit.plugin import protocols
 
     directory = Path(data_dir) if data_dir else default_directory()
-    users = prepare(directory.absolute())
+    sources = prepare(directory.absolute())
     chosen = {flag[2:].partition("=")[0] for flag in flags if flag.startswith("--")}
     arguments = ["--data-dir", str(directory.absolute())]
     if "auth" not in chosen:
-        arguments += "--auth", f"json:{users}"
+        for source in sources:
+            arguments += "--auth", source
     if not chosen & set(protocols()):
         for name, plugin in protocols().items():
             if plugin.default:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from brokerkit import __version__
-from brokerkit.place import DEMO, default_directory, demo_secret
+from brokerkit.cli.sources import without_secrets
+from brokerkit.place import DEMO, FORMER, default_directory, demo_is_stored, demo_secret
 
 if TYPE_CHECKING:
     from brokerkit.broker import Broker
@@ -27,7 +29,7 @@ def show(broker: Broker, directory: Path | None, auth: tuple[str, ...]) -> None:
     for title in ("PROTOCOL", "ADDRESS", "AUTHENTICATION"):
         table.add_column(title, overflow="fold")
     for listener in broker.listeners:
-        table.add_row(listener.protocol, listener.address, ", ".join(auth))
+        table.add_row(listener.protocol, listener.address, ", ".join(map(without_secrets, auth)))
     console.print(f"\nbrokerkit {__version__} is ready\n")
     console.print(table, crop=False)
     commands = _commands(broker, directory, auth)
@@ -35,16 +37,26 @@ def show(broker: Broker, directory: Path | None, auth: tuple[str, ...]) -> None:
         console.print("\nTry it, in another terminal:")
     for command in commands:
         console.print(f"  {command}", markup=False)
-    if directory is not None and demo_secret(directory):
-        console.print(f"\nThe user {DEMO!r} and its secret stand in {directory / 'users.json'}\n", markup=False)
+    if directory is not None and _demo_can_log_in(directory, auth):
+        console.print(_whose_secret(directory), markup=False)
     console.file.flush()
+
+
+def _whose_secret(directory: Path) -> str:
+    """Say where the demo user's secret can be seen; the secret itself would stay on the screen."""
+    if demo_is_stored(directory):
+        return (
+            f"\nThe secret of the user {DEMO!r} is shown by\n  "
+            f"{_program()} user show {DEMO} --secret{_where(directory)}\n"
+        )
+    return f"\nThe secret of the user {DEMO!r} is in\n  {directory / FORMER}\n"
 
 
 def _commands(broker: Broker, directory: Path | None, auth: tuple[str, ...]) -> list[str]:
     """Give, for each protocol, a command that listens and one that speaks; only such as can work."""
-    if "anonymous" not in auth and not (directory is not None and demo_secret(directory)):
+    if "anonymous" not in auth and not (directory is not None and _demo_can_log_in(directory, auth)):
         return []
-    where = f" --data-dir {directory}" if directory is not None and directory != default_directory() else ""
+    where = _where(directory)
     commands = []
     for listener in broker.listeners:
         if listener.listen.endpoint.startswith("tcp"):
@@ -52,6 +64,19 @@ def _commands(broker: Broker, directory: Path | None, auth: tuple[str, ...]) -> 
             commands.append(f"{_program()} sub {server} {TOPIC}")
             commands.append(f'{_program()} pub {server} {TOPIC} "hello by {listener.protocol}"')
     return commands
+
+
+def _demo_can_log_in(directory: Path, auth: tuple[str, ...]) -> bool:
+    """Say whether the demo user of the data directory is among those who are let in."""
+    of_the_directory = ("users", *(f"{kind}:{directory}" for kind in ("users", "json")))
+    return any(one.startswith(of_the_directory) for one in auth) and bool(demo_secret(directory))
+
+
+def _where(directory: Path | None) -> str:
+    """Give the flag that leads other commands to this broker's data."""
+    if directory is None or directory == default_directory():
+        return ""
+    return f" --data-dir {shlex.quote(str(directory))}"
 
 
 def _program() -> str:

@@ -1,0 +1,133 @@
+"""``brokerkit acl explain``: whether a user may do something, by which rule, and where that stands."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from brokerkit.cli.sources import configuration, lines, source_options
+from brokerkit.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from brokerkit.config import Config
+    from brokerkit.explain import Decision
+    from brokerkit.notation import Name, Notations
+
+WRONG = 2
+EXITS = {"ALLOW": 0, "DENY": 1, "UNKNOWN": 3}
+
+
+@click.group()
+def acl() -> None:
+    """Find out who may do what."""
+
+
+@acl.command()
+@click.argument("user")
+@click.argument("action")
+@click.argument("name")
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def explain(
+    user: str,
+    action: str,
+    name: str,
+    config: str | None,
+    data_dir: str | None,
+    auth: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Say whether USER may do ACTION (publish, subscribe) with NAME, and why.
+
+    NAME is a topic or a pattern such as honeypot.>, or a name as a protocol has it: hpfeeds:dionaea, nats:honeypot.>,
+    kafka:topic/0.  Without --config or --auth the sources are those of `brokerkit run`.
+
+    The exit code is 0 for ALLOW, 1 for DENY, 2 for a wrong command line and 3 if a source cannot be asked.
+    """
+    from brokerkit.cli.asking import react
+    from brokerkit.notation import Notations
+    from brokerkit.plugin import protocols
+
+    try:
+        plugins = protocols()
+        _check(action, plugins.values())
+        told = configuration(config, data_dir, auth)
+        notations = Notations(plugins, told.listen)
+        asked = notations.read(name)
+    except OperatorError as error:
+        raise _fail(WRONG, error) from None
+    try:
+        decision = react(lambda reactor: _decide(reactor, told, user, action, asked))
+    except OperatorError as error:
+        raise _fail(EXITS["UNKNOWN"], error) from None
+    click.echo(json.dumps(_fields(decision, notations)) if as_json else _text(decision, notations))
+    raise SystemExit(EXITS[decision.verdict])
+
+
+def _fail(code: int, error: OperatorError) -> SystemExit:
+    click.echo(f"brokerkit: {error}", err=True)
+    return SystemExit(code)
+
+
+def _check(action: str, plugins: Iterable[Any]) -> None:
+    from twisted.plugin import getPlugins
+
+    from brokerkit.actions import actions, check_action
+    from brokerkit.config import FLAGS
+    from brokerkit.interfaces import ICheckerPlugin
+
+    check_action(action, actions([*plugins, *getPlugins(ICheckerPlugin)]), FLAGS, "ACTION")
+
+
+async def _decide(reactor: Any, told: Config, user: str, action: str, name: Name) -> Decision:  # noqa: ANN401
+    from brokerkit.cli.asking import Opened
+    from brokerkit.explain import ask, explain
+
+    encoded = user.encode(errors="surrogateescape")
+    opened = Opened(told, reactor)
+    await opened.start()
+    try:
+        answers = await ask(opened.sources, encoded, reactor)
+        return explain(answers, encoded, action, name, reactor.seconds())
+    finally:
+        await opened.close()
+
+
+def _text(decision: Decision, notations: Notations) -> str:
+    from brokerkit.notation import shown
+
+    kind = "" if decision.name.literal else "all of "
+    first = f"{decision.verdict}  {shown(decision.user)}: {decision.action} {kind}{decision.name.shown}"
+    pairs = [("because", decision.text)]
+    if decision.where:
+        pairs.append(("where", decision.where))
+    if decision.source and decision.source != decision.where:
+        pairs.append(("source", decision.source))
+    pairs += [("note", note) for note in decision.notes]
+    pairs += [(f"in {word}", text) for word, text in notations.spell(decision.name).items() if text is not None]
+    pairs += [("to allow it", step) for step in decision.remedies]
+    return f"{first}\n{lines(pairs)}"
+
+
+def _fields(decision: Decision, notations: Notations) -> dict[str, object]:
+    from brokerkit.notation import shown
+
+    rule = decision.rule
+    return {
+        "verdict": decision.verdict,
+        "user": shown(decision.user),
+        "action": decision.action,
+        "topic": decision.name.shown,
+        "literal": decision.name.literal,
+        "because": decision.text,
+        "rule": None if rule is None else {"name": shown(rule.name), "literal": rule.literal},
+        "source": decision.source,
+        "where": decision.where,
+        "notes": list(decision.notes),
+        "names": notations.spell(decision.name),
+        "to_allow": list(decision.remedies),
+    }
