@@ -4,14 +4,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test check lint types bench nats-server clean
+.PHONY: help run test test-servers check lint types bench nats-server ferretdb clean
 
 help:
 	@echo "make run      install into $(VENV) and start a broker on loopback"
 	@echo "make test     install what tests need, and run them all"
+	@echo "make test-servers  sources of users with real databases; as root, install those first"
 	@echo "make check    lint and types"
 	@echo "make bench    measure, beside nats-server and hpfeeds-broker where they are installed"
 	@echo "make nats-server  build the real one with Go, for tests and bench to compare with"
+	@echo "make ferretdb  build a server for users in MongoDB with Go, for make test-servers"
 	@echo "make clean    remove $(VENV) and what was built"
 
 $(VENV)/installed: setup.cfg setup.py pyproject.toml
@@ -34,6 +36,12 @@ run: $(VENV)/installed
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest $(ARGS)
 
+# As root it installs the databases, and nothing may be missing; else it uses what there is, and skips the rest.
+test-servers: $(VENV)/installed-test
+	@if [ "$$(id -u)" = 0 ]; then .ci/servers; fi
+	@if command -v go > /dev/null; then $(MAKE) --no-print-directory ferretdb || true; fi
+	@if [ "$$(id -u)" = 0 ]; then export BROKERKIT_SERVERS=required; fi; $(BIN)/python -m pytest tests/servers $(ARGS)
+
 check: lint types
 
 lint: $(VENV)/installed-lint
@@ -49,6 +57,19 @@ bench: $(VENV)/installed-test
 # The real one, to compare with in tests and to measure beside; needs the Go toolchain.
 nats-server: $(VENV)/installed
 	GOBIN=$(abspath $(BIN)) go install github.com/nats-io/nats-server/v2@latest
+
+# It speaks MongoDB's protocol and needs no other database.  It is built from a copy of its source, since it wants a file
+# there that says which version it is.
+FERRETDB := v1.24.0
+ferretdb: $(BIN)/ferretdb
+
+$(BIN)/ferretdb: | $(VENV)/installed
+	rm -rf $(VENV)/ferretdb
+	source=$$(cd / && go mod download -json github.com/FerretDB/FerretDB@$(FERRETDB) | sed -n 's/.*"Dir": "\(.*\)",/\1/p') && cp -R "$$source" $(VENV)/ferretdb
+	chmod -R u+w $(VENV)/ferretdb
+	echo $(FERRETDB) > $(VENV)/ferretdb/build/version/version.txt
+	cd $(VENV)/ferretdb && go build -buildvcs=false -tags ferretdb_no_postgresql -o $(abspath $@) ./cmd/ferretdb
+	rm -rf $(VENV)/ferretdb
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache

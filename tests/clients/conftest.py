@@ -24,13 +24,15 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 ROOT = Path(__file__).resolve().parents[2]
 TWISTD = os.environ.get("BROKERKIT_TEST_TWISTD") or str(Path(sys.executable).with_name("twistd"))
@@ -83,9 +85,13 @@ USERS = {
 class Broker:
     """A broker process in the folder ``home``; ``ports`` says where it listens, by protocol."""
 
-    def __init__(self, home: Path) -> None:
-        """Write down the users; nothing is started yet."""
+    def __init__(
+        self, home: Path, flags: Sequence[str] = ("--auth", "json:users.json"), environ: Mapping[str, str] | None = None
+    ) -> None:
+        """Write down the users; nothing is started yet.  ``flags`` say where the users are."""
         self.home = home
+        self._flags = flags
+        self._environ = environ or {}
         self.ports: dict[str, int] = {}
         self.lines: list[str] = []
         (home / "users.json").write_text(json.dumps(USERS), encoding="utf-8")
@@ -100,8 +106,7 @@ class Broker:
                 "--pidfile=",
                 "brokerkit",
                 *self._listeners(),
-                "--auth",
-                "json:users.json",
+                *self._flags,
                 "--name",
                 "hpfeeds",
             ],
@@ -156,6 +161,7 @@ class Broker:
         paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
         return {
             **os.environ,
+            **self._environ,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
             "PYTHONUNBUFFERED": "1",
         }
@@ -179,6 +185,22 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     running.start()
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def broker_with() -> Callable[..., AbstractContextManager[Broker]]:
+    """Give what runs a broker in a folder, with flags and variables of the test's own, for as long as a ``with``."""
+
+    @contextmanager
+    def run(home: Path, flags: Sequence[str], environ: Mapping[str, str]) -> Iterator[Broker]:
+        broker = Broker(home, flags, environ)
+        broker.start()
+        try:
+            yield broker
+        finally:
+            broker.stop()
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """Use hpfeeds' own Twisted service for one conversation, and print what it received as JSON lines.
 
-    twisted_session.py HOST PORT IDENT SECRET
+    twisted_session.py HOST PORT IDENT SECRET [ROOTS]
+
+With the directory ROOTS, it talks TLS and trusts the authorities in that directory's ``.pem`` files.
 
 It subscribes to chan.one and chan.two, publishes to both, takes back chan.one, publishes to both
 again, and ends when chan.sync, which comes last, has brought its own message back.
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
 
 
 @defer.inlineCallbacks
-def converse(reactor: Any, host: str, port: str, ident: str, secret: str) -> Generator[defer.Deferred[Any], Any, None]:
+def converse(
+    reactor: Any, host: str, port: str, ident: str, secret: str, roots: str = ""
+) -> Generator[defer.Deferred[Any], Any, None]:
     """Hold the conversation, and print each message received until the last."""
-    service = ClientSessionService(f"tcp:{host}:{port}", ident, secret)
+    endpoint = f"tls:{host}:{port}:trustRoots={roots}" if roots else f"tcp:{host}:{port}"
+    service = ClientSessionService(endpoint, ident, secret)
     for channel in ("chan.one", "chan.two", "chan.sync"):
         service.subscribe(channel)
     service.startService()
