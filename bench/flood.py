@@ -42,7 +42,7 @@ class Load:
         payload = b"x" * size
         published = [speech.publish(topic, payload) for topic in topics]
         delivered = speech.delivery(topics[0], FIRST_NUMBER, payload)
-        self.frames = CHUNK // len(published[0])
+        self.frames = max(CHUNK // len(published[0]), 1)
         self.delivery = len(delivered)
         turns = itertools.cycle(published)
         self.chunks = [b"".join(itertools.islice(turns, self.frames)) for _ in range(CHUNKS)]

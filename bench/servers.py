@@ -71,11 +71,11 @@ class Server:
         raise BenchError(msg)
 
 
-def brokers(protocol: str) -> list[Broker]:
-    """Return brokerkit and its peer for a protocol, installed or not."""
+def brokers(protocol: str, users: str = "") -> list[Broker]:
+    """Return brokerkit and its peer for a protocol, installed or not; *users* is another source than usual."""
     if protocol == "nats":
-        return [_brokerkit("nats", "anonymous"), _nats_server()]
-    return [_brokerkit("hpfeeds", "env"), _hpfeeds_broker()]
+        return [_brokerkit("nats", users or "anonymous"), _nats_server()]
+    return [_brokerkit("hpfeeds", users or "env"), _hpfeeds_broker(users or "env")]
 
 
 def _brokerkit(protocol: str, checker: str) -> Broker:
@@ -107,14 +107,14 @@ def _nats_server() -> Broker:
     )
 
 
-def _hpfeeds_broker() -> Broker:
+def _hpfeeds_broker(users: str) -> Broker:
     endpoint = "tcp:port={port}:interface=127.0.0.1"
     exporter = "127.0.0.1:{exporter}"  # without one it opens port 8080 to the world
     return Broker(
         "hpfeeds-broker",
         "hpfeeds",
         _which(BIN / "hpfeeds-broker", "hpfeeds-broker"),
-        ("-e", endpoint, "--exporter", exporter, "--auth", "env"),
+        ("-e", endpoint, "--exporter", exporter, "--auth", users),
         version=_distribution("hpfeeds"),
     )
 

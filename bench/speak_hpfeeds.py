@@ -27,15 +27,16 @@ class Hpfeeds:
 
     aside = 0
 
-    def __init__(self, name: str = "bench") -> None:
+    def __init__(self, name: str = "bench", secret: str = SECRET) -> None:
         """Speak as the ident *name*."""
+        self._secret = secret.encode()
         self._ident = short(name.encode())
 
     def login(self, sock: socket) -> None:
         """Answer the challenge. hpfeeds does not confirm: a refusal shows at the first sentinel."""
         body = receive_frame(sock, INFO)
         nonce = body[1 + body[0] :]
-        digest = hashlib.sha1(nonce + SECRET.encode()).digest()  # noqa: S324 - the protocol's own
+        digest = hashlib.sha1(nonce + self._secret).digest()  # noqa: S324 - the protocol's own
         sock.sendall(frame(AUTH, self._ident + digest))
 
     def subscribe(self, topic: bytes, number: int) -> bytes:  # noqa: ARG002 - hpfeeds has none

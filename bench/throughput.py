@@ -1,4 +1,4 @@
-"""How many messages one publisher gets to one and to ten subscribers."""
+"""How many messages one publisher gets to one, to ten and, in hpfeeds, to a hundred subscribers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bench.servers import Server
 
 SUBSCRIBERS, SIZES, TOPICS = (1, 10), (128, 1024), (1, 100)
+MORE = {"hpfeeds": [(100, 128, 1), (1, 64 * 1024, 1)]}  # many readers; captured files
 DELIVERIES = Measure("deliveries", "msg/s")
 
 
@@ -27,7 +28,7 @@ def scenario(protocol: str, options: Options) -> list[Row]:
     sizes = SIZES[:1] if options.quick else SIZES
     rows = []
     with hall(brokers(protocol)) as servers:
-        for subscribers, size, topics in itertools.product(SUBSCRIBERS, sizes, TOPICS):
+        for subscribers, size, topics in (*itertools.product(SUBSCRIBERS, sizes, TOPICS), *MORE.get(protocol, ())):
 
             def measure(
                 server: Server, case: tuple[int, int, int] = (subscribers, size, topics)
