@@ -359,3 +359,9 @@ class Plugin(WithFile):
         for text in ("sqlite:///users.db", "sqlite:a.db:prefix=a.*", "sqlite:a.db:prefix=a..b"):
             with pytest.raises(ConfigError):
                 self.find(text)
+
+    def test_a_url_is_not_repeated(self) -> None:
+        """What was meant as a URL may have a password in it."""
+        with pytest.raises(ConfigError) as error:
+            self.find("sqlite://ann:hush@host/db")
+        assert "hush" not in str(error.value)

@@ -102,7 +102,12 @@ class Subscriber:
     def __init__(self, broker: Broker, *arguments: str) -> None:
         """Start it, and wait until it says that it listens."""
         call = words(broker, "subscribe", "--timeout", "20", *arguments)
-        self.process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        # A shell that runs the tests in the background has its children ignore SIGINT.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+        finally:
+            signal.signal(signal.SIGINT, before)
         self._killer = threading.Timer(PATIENCE, self.process.kill)
         self._killer.start()
         assert self.process.stderr is not None
