@@ -248,7 +248,12 @@ def test_stop_while_checks_wait(service: Hashing, reactor: Reactor, gate: Gate) 
     """What waits is given up at once, what threads are at is waited for, and nothing is begun any more."""
     waiting = [_ask(service, b"%d" % i)[0] for i in range(100)]
     _wait_for(lambda: len(gate.begun) == hashing.THREADS)
-    threading.Timer(0.2, gate.opened.set).start()
+
+    def open_when_given_up() -> None:
+        _wait_for(lambda: all(waiting))
+        gate.opened.set()
+
+    threading.Thread(target=open_when_given_up).start()
     service.stopService()
     assert waiting == [[TooBusy]] * 100
     assert len(gate.begun) == hashing.THREADS

@@ -134,6 +134,20 @@ def test_in_flight_is_bounded(door: Door, monkeypatch: pytest.MonkeyPatch) -> No
     assert door.logins.in_flight == 0
 
 
+def test_nobody_takes_all_places(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many logins of one address may be waited for at once; another address still has room."""
+    monkeypatch.setattr(logins, "FROM_ONE", 3)
+    for _ in range(3):
+        door.source.answer = Deferred()
+        last = door.source.answer
+        assert door.knock() == []
+    assert door.knock() == [TooBusy]
+    door.source.answer = User(b"ann", "test")
+    assert door.knock(mind=Mind(address="192.0.2.77")) != [TooBusy]
+    last.callback(User(b"ann", "test"))
+    assert door.knock() != [TooBusy]
+
+
 def test_no_address(door: Door) -> None:
     """Who comes without an address is never throttled."""
     door.source.answer = WrongSecret()

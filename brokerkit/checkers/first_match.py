@@ -9,6 +9,7 @@ A source that failed is left alone for a while, which grows as long as it goes o
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -37,6 +38,9 @@ log = Logger()
 DEADLINE = 1.5  # seconds: less than what a NATS client may take for all of its login
 FIRST_REST = 0.25  # seconds that a source which failed is left alone, doubled with each failure
 LONGEST_REST = 5.0
+
+
+_NOBODYS = token_hex(8).encode()  # before a password: what is remembered of right ones must not shorten the check
 
 
 class Asked:
@@ -208,4 +212,4 @@ class FirstMatch:
         if IUsernamePassword.providedBy(credentials):
             hashed = next((source.sample for source in self._sources if source.sample), "")
             if hashed:
-                await self._check_hash(hashed, octets(credentials.password))
+                await self._check_hash(hashed, _NOBODYS + octets(credentials.password))
