@@ -113,8 +113,8 @@ def server_endpoint(
 ) -> IStreamServerEndpoint:
     """Give the endpoint that ``text`` describes; raise ``ConfigError`` naming ``where`` for what is wrong with it.
 
-    With ``clients`` it asks for their certificates, which only TLS with one key and certificate can.  Without
-    ``renewal`` the files of TLS are read once.
+    With ``clients`` it asks for their certificates, which only TLS can.  Without ``renewal`` the files of TLS are read
+    once.
     """
     try:
         return _endpoint(text, reactor, clients, renewal or Renewal(reactor))
@@ -213,12 +213,12 @@ def _endpoint(
         given = _arguments(kind, _KEYWORDS[kind], values, keywords)
         if kind == "tls" and not Path(given["path"]).is_dir():
             raise _Unusable("a directory of certificates", f"{given['path']} is none")
-        if kind == "tls" and clients is None:
-            return _tls_directory(reactor, given, renewal)
+        if kind == "tls":
+            return _tls_directory(reactor, given, clients, renewal)
         if kind == "ssl":
             return _tls(reactor, _as_hpfeeds_writes_it(given), clients, renewal)
     if clients is not None:
-        raise _Unusable("TLS with one key and certificate, as client_ca stands beside it", _EXAMPLES["tls"])
+        raise _Unusable("TLS, as client_ca stands beside it", _EXAMPLES["tls"])
     return _by_twisted(text, kind, reactor)
 
 
@@ -407,12 +407,13 @@ def _tls(
 def _tls_directory(
     reactor: Any,  # noqa: ANN401  any reactor
     given: dict[str, str],
+    clients: Clients | None,
     renewal: Renewal,
 ) -> IStreamServerEndpoint:
     """Give TLS with a directory, which Twisted's own would not read again for a name that it knows."""
     port, interface, backlog = int(given.get("port", 443)), given.get("interface", "::"), given.get("backlog", BACKLOG)
     below = TCP6ServerEndpoint(reactor, port, int(backlog), interface)
-    return wrapServerTLS(renewal.directory(given["path"]), below, reactor)
+    return wrapServerTLS(renewal.directory(given["path"], clients), below, reactor)
 
 
 def _as_hpfeeds_writes_it(given: dict[str, str]) -> dict[str, str]:

@@ -135,13 +135,12 @@ class Served:
 
     def renew(self) -> None:
         """Serve what is kept now.  It is a new context, so nobody resumes a session by what was right before."""
-        pairs = self.pairs.value
+        pairs, asking = self.pairs.value, self._asking()
         if len(pairs) > 1:
-            contexts = {id(pair): context(pair) for pair in pairs}
+            contexts = {id(pair): context(pair, **asking) for pair in pairs}
             names = {name: contexts[id(pair)] for name, pair in by_name(pairs).items() if name}
-            self._context = context(pairs[0], contextForServerName=lambda name: _find(names, name))
-        else:
-            self._context = context(pairs[0], **self._asking())
+            asking["contextForServerName"] = lambda name: _find(names, name)
+        self._context = context(pairs[0], **asking)
 
     def _asking(self) -> dict[str, Any]:
         """Give the options that have OpenSSL ask for certificates, and hang up on those that it finds wrong."""
@@ -184,7 +183,7 @@ class Renewal(Service):
             self._pairs[key, cert, chain] = pairs
         return self._serve(pairs, clients)
 
-    def directory(self, path: str) -> Served:
+    def directory(self, path: str, clients: Clients | None) -> Served:
         """Serve the pairs in a directory, by the name that a client asks for; raise ``Unfit`` if there is none.
 
         Who asks for no name, or for one that is not there, gets the pair of the first file.
@@ -194,7 +193,7 @@ class Renewal(Service):
         if pairs is None:
             pairs = Kept(path, lambda: _pem_files(path), lambda found: read_directory(found, path))
             self._pairs[path,] = pairs
-        return self._serve(pairs, None)
+        return self._serve(pairs, clients)
 
     def _serve(self, pairs: Kept[tuple[Pair, ...]], clients: Clients | None) -> Served:
         asked = self._asked(clients.path) if clients is not None else None

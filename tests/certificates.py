@@ -100,21 +100,28 @@ def client_context(authority: Authority, shown: str = "") -> ssl.SSLContext:
     return context
 
 
+def _wrapped(memory: MemoryBroker, port: int) -> Any:
+    """Give what makes the connections of a listener: Twisted wraps it in TLS, or that has been done already."""
+    for number, factory, options, *_ in memory.reactor.sslServers:
+        if number == port:
+            return TLSMemoryBIOFactory(options, False, factory, clock=memory.reactor)
+    return next(server[1] for server in memory.reactor.tcpServers if server[0] == port)
+
+
 class TLSPeer:
     """Raw bytes in TLS to one of a memory broker's listeners.
 
     ``text`` is what has come, ``failure`` why TLS ended, from the peer's point of view.
     """
 
-    def __init__(self, memory: MemoryBroker, port: int, context: ssl.SSLContext) -> None:
-        """Connect, and shake hands."""
-        factory, options = next(server[1:3] for server in memory.reactor.sslServers if server[0] == port)
-        wrapped: Any = TLSMemoryBIOFactory(options, False, factory, clock=memory.reactor)
+    def __init__(self, memory: MemoryBroker, port: int, context: ssl.SSLContext, name: str | None = None) -> None:
+        """Connect, and shake hands; ``name`` is the one that is asked for."""
+        wrapped = _wrapped(memory, port)
         self.memory = memory
         self.text = b""
         self.failure: ssl.SSLError | None = None
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._in, self._out)
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
         self.peer = Peer(memory, wrapped.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)))
         self.send(b"")
 

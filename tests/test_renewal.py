@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
-from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.web.test.requesthelper import DummyRequest
 
 from brokerkit import metrics
@@ -488,35 +487,9 @@ def test_an_authority_does_not_hold_up_a_pair(authority: Authority) -> None:
 # -- directories --------------------------------------------------------------------------------------------------
 
 
-class Named:
-    """A client of the listener on a directory, which asks for a name."""
-
-    def __init__(self, memory: MemoryBroker, authority: Authority, name: str) -> None:
-        """Shake hands."""
-        self.memory = memory
-        self.context = client_context(authority)
-        self.name = name
-
-    def shown(self) -> str:
-        """Give the common name that is shown."""
-        import ssl as openssl
-
-        wrapped: Any = next(server[1] for server in self.memory.reactor.tcpServers if server[0] == NATS)
-        assert isinstance(wrapped, TLSMemoryBIOFactory)
-        into, out = openssl.MemoryBIO(), openssl.MemoryBIO()
-        tls = self.context.wrap_bio(into, out, server_hostname=self.name or None)
-        from brokerkit.testing.memory import Peer
-
-        there = Peer(self.memory, wrapped.buildProtocol(TRANSPORT))
-        for _ in range(8):
-            try:
-                tls.do_handshake()
-                break
-            except openssl.SSLWantReadError:
-                there.send(out.read())
-                into.write(there.take())
-                self.memory.advance()
-        return name_of(tls)
+def named(memory: MemoryBroker, authority: Authority, name: str) -> str:
+    """Give the common name that a client is shown which asks for a name, or for none."""
+    return name_of(TLSPeer(memory, NATS, client_context(authority), name or None)._tls)
 
 
 def as_pem(authority: Authority, name: str, to: str, *names: str, days: float = 90) -> None:
@@ -535,7 +508,7 @@ def test_a_directory(authority: Authority, lines: Callable[[], list[str]]) -> No
     asked = ("one.example", "TWO.example", "a.wild.example", "b.a.wild.example", "none.example", "")
 
     def served() -> list[str]:
-        return [Named(memory, authority, name).shown() for name in asked]
+        return [named(memory, authority, name) for name in asked]
 
     assert served() == ["one", "two", "one", "one", "one", "one"]
     as_pem(authority, "newer", "one.pem", "one.example", days=90)
@@ -550,6 +523,23 @@ def test_a_directory(authority: Authority, lines: Callable[[], list[str]]) -> No
     assert served()[4] == "three"
 
 
+def test_a_directory_that_asks_for_certificates(authority: Authority) -> None:
+    """Whichever name is asked for, or none: who shows no certificate of the authority gets nowhere."""
+    for name in ("one", "two"):
+        as_pem(authority, name, f"{name}.pem", f"{name}.example")
+    authority.issue("ann", "ann")
+    Authority(authority.directory, "other").issue("stranger", "ann")
+    memory = broker(
+        authority, endpoint=f"tls:{authority.directory}/pem:{NATS}", client_ca=authority.path, certificate_user="cn"
+    )
+    for name in ("one.example", "two.example", "none.example", None):
+        greeted = [
+            b"INFO" in TLSPeer(memory, NATS, client_context(authority, who), name).text
+            for who in ("ann", "stranger", "")
+        ]
+        assert greeted == [True, False, False], name
+
+
 def test_two_of_one_name(authority: Authority, lines: Callable[[], list[str]]) -> None:
     """Of two certificates with one name the one that is valid longer is served, and nobody warns of the other."""
     as_pem(authority, "past", "1.pem", "one.example", days=2)
@@ -557,16 +547,16 @@ def test_two_of_one_name(authority: Authority, lines: Callable[[], list[str]]) -
     as_pem(authority, "present", "3.pem", "one.example", days=90)
     memory = broker(authority, endpoint=f"tls:{authority.directory}/pem:{NATS}")
     memory.advance(INTERVAL)
-    assert [Named(memory, authority, name).shown() for name in ("one.example", "")] == ["present", "present"]
+    assert [named(memory, authority, name) for name in ("one.example", "")] == ["present", "present"]
     assert lines() == []
     as_pem(authority, "bad", "2.pem", "two.example", days=-0.5)
     (authority.directory / "pem" / "3.pem").unlink()
     memory.advance(INTERVAL)
     assert "what was read before stays in use" in lines()[0]
-    assert Named(memory, authority, "two.example").shown() == "other"
+    assert named(memory, authority, "two.example") == "other"
     as_pem(authority, "good", "2.pem", "two.example", days=20)
     memory.advance(INTERVAL)
-    assert [Named(memory, authority, name).shown() for name in ("one.example", "two.example")] == ["past", "good"]
+    assert [named(memory, authority, name) for name in ("one.example", "two.example")] == ["past", "good"]
 
 
 def test_the_chain_of_a_directory(authority: Authority) -> None:
