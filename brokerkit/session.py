@@ -35,10 +35,12 @@ from brokerkit.notation import shown
 from brokerkit.outbox import Outbox
 from brokerkit.pacing import Pace
 from brokerkit.realm import Mind
+from brokerkit.resting import SHORT, Rest
 from brokerkit.run import Spoken
 from brokerkit.tls import NoName, failed_handshake, peer_name
 from brokerkit.topics import beneath, is_pattern, under
 from brokerkit.turn import SMALL
+from brokerkit.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,10 +58,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-SHORT = 0.001  # seconds that nobody rests for
-STEP = 1.0  # seconds of rest at a time
 PAUSE = 1.0  # seconds that a login waits for its answer where too many have failed: clients try again at once
-PROGRESS = 4096  # bytes by which an unfinished frame has to grow in ``frame_timeout``
 LOGGED = 400  # characters of an answer in the log
 LINGER = 1.0  # seconds for the peer to read its last words before the connection is cut
 
@@ -102,16 +101,13 @@ class Session(Protocol):
         self._asking = False
         self._deciding = False
         self._pace: Pace | None = None  # made when first needed
-        self._resting: IDelayedCall | None = None
+        self._rest = Rest(listener.clock, self._ahead, self._release)
         self._closing = False
         self._gone = False
         self._told = False
         self._inside = False  # whether it counts among the connections that there may be
-        self._unfinished = 0  # bytes of the frame that has begun and has not ended
-        self._grown_from = 0  # bytes of it when it was last seen to get on
-        self._grown_at = 0.0
-        self._excused = False  # whether it was not for the peer that nothing came
-        self._frame_alarm: IDelayedCall | None = None
+        timeout = listener.settings.frame_timeout
+        self._unfinished = Unfinished(listener.clock, timeout, lambda: self.held, self._too_slow)
         self._postponed: object | None = None
         self._credentials: ICredentials | None = None
         self._timer: IDelayedCall | None = None
@@ -215,9 +211,9 @@ class Session(Protocol):
             self.wire.feed(chunk)
             self._advance()
             if self.wire.chunk:
-                self._watch_frame(len(chunk))
-            elif self._unfinished:
-                self._unfinished = 0
+                self._unfinished.grow(len(chunk), len(self.wire))
+            elif self._unfinished.size:
+                self._unfinished.size = 0
         finally:
             turn.leave(small=len(chunk) <= SMALL)
         if turn.congested and not turn.depth:
@@ -234,7 +230,7 @@ class Session(Protocol):
         self._gone = self._closing = True
         self._stop_timer()
         self._stop_waiting()
-        self._stop_frame_alarm()
+        self._unfinished.stop()
         self.outbox.forget()
         self.wire.drop()
         self.listener.closed(self, inside=self._inside)
@@ -436,46 +432,10 @@ class Session(Protocol):
     def _refused(self, batch: Batch) -> bool:
         return self.may_not(batch) and not self._closing
 
-    # -- frames that do not end --------------------------------------------------------------------------------------
-
-    def _watch_frame(self, came: int) -> None:
-        """Take note of a frame that has begun and has not ended; ``came`` are the bytes that have just been read."""
-        size = len(self.wire)
-        begun = not self._unfinished or size < self._unfinished + came  # or else something before it has ended
-        self._unfinished = size
-        if begun or size - self._grown_from >= PROGRESS or not self._frame_alarm:
-            self._grown_from = size
-            self._grown_at = self.listener.clock.seconds()
-            timeout = self.listener.settings.frame_timeout
-            if timeout and self._frame_alarm is None and not (self._closing or self._gone):
-                self._frame_alarm = self.listener.clock.callLater(timeout, self._look_at_frame)
-
-    def _look_at_frame(self) -> None:
-        """See whether the frame gets on; look again when it next could have stood still for too long."""
-        self._frame_alarm = None
-        if not self.wire.chunk or self._closing:
-            return
-        clock, timeout = self.listener.clock, self.listener.settings.frame_timeout
-        if self._excused:
-            self._excused = self.held
-            self._grown_at = clock.seconds()
-        left = self._grown_at + timeout - clock.seconds()
-        if left > 0:
-            self._frame_alarm = clock.callLater(left, self._look_at_frame)
-            return
-        with self._turn:
-            self.refuse(self.too_slow())
-            self.close()
-
-    def _stop_frame_alarm(self) -> None:
-        if self._frame_alarm is not None:
-            self._frame_alarm.cancel()
-            self._frame_alarm = None
-
     # -- holding and pacing -----------------------------------------------------------------------------------------
 
     def _hold(self) -> None:
-        self._excused = True
+        self._unfinished.excuse()
         self.transport.pauseProducing()  # type: ignore[union-attr]
 
     def _release(self) -> None:
@@ -485,31 +445,28 @@ class Session(Protocol):
     def _stop_waiting(self) -> None:
         if self._pace is not None:
             self._pace.stop()
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
+        self._rest.stop()
 
     def _slow_down(self, meter: Meter) -> None:
         """Read no more for as long as what was published is ahead of the user's rate."""
         seconds = meter.wait(self.listener.clock.seconds())
-        if seconds > SHORT and self._resting is None and not (self._gone or self._closing):
+        if seconds > SHORT and not (self._rest.resting or self._gone or self._closing):
             self._counts.paced += 1
             self._hold()
-            self._rest(seconds)
+            self._rest.begin(seconds)
 
-    def _rest(self, seconds: float) -> None:
-        """Rest in steps: meanwhile the user may be given another rate."""
-        self._resting = self.listener.clock.callLater(min(seconds, STEP), self._rested)
-
-    def _rested(self) -> None:
-        self._resting = None
+    def _ahead(self) -> float:
+        """Give the seconds that what was published is ahead of the rate which the user has now."""
         client = self.client
         meter = client.meter if client is not None and not self._closing else None
-        seconds = meter.wait(self.listener.clock.seconds()) if meter is not None else 0.0
-        if seconds > SHORT:
-            self._rest(seconds)
-        else:
-            self._release()
+        return meter.wait(self.listener.clock.seconds()) if meter is not None else 0.0
+
+    def _too_slow(self) -> None:
+        """Hang up on a peer whose frame does not get on."""
+        if not self._closing:
+            with self._turn:
+                self.refuse(self.too_slow())
+                self.close()
 
     @property
     def unread(self) -> int:
@@ -519,7 +476,7 @@ class Session(Protocol):
     @property
     def held(self) -> bool:
         """Whether nothing is read from this peer now: it is made to wait, so it cannot be heard either."""
-        return self._deciding or self._resting is not None or (self._pace is not None and self._pace.waiting)
+        return self._deciding or self._rest.resting or (self._pace is not None and self._pace.waiting)
 
     def _wait_for(self, congested: list[Outbox]) -> None:
         """Read no more until the outboxes that this chunk filled have drained, or the time is up."""

@@ -7,7 +7,6 @@ an exception, and each of its publishes is looked at by itself.
 
 from __future__ import annotations
 
-import platform
 from json import dumps
 from random import uniform
 from secrets import choice
@@ -15,17 +14,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from twisted.cred.credentials import Anonymous, UsernamePassword
-from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import connectionDone
 
 from brokerkit import nkeys, session, topics
 from brokerkit.credentials import Certificate, NkeySignature, Token
 from brokerkit.deliver import deliver_to
-from brokerkit.errors import ClientError, LoginFailed, NotAllowed, OverAllowance, TooLarge, TooSlow
+from brokerkit.errors import ClientError, LoginFailed, OverAllowance, TooLarge, TooSlow
 from brokerkit.notation import shown
 from brokerkit.protocols.nats import wire
 from brokerkit.protocols.nats.framing import nats_framing
+from brokerkit.protocols.nats.info import info
 from brokerkit.protocols.nats.options import Options, parse, read_object
+from brokerkit.protocols.nats.quoting import denied
 from brokerkit.run import Message
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from brokerkit.run import Batch
     from brokerkit.subscription import Subscription
 
-VERSION = "2.11.0"  # of nats-server, whose behaviour is meant: clients switch features on by it
 _FAREWELL = {"revoked": "User Authentication Revoked", "expired": "User Authentication Expired"}
 FIRST_PING = 2.0  # seconds: the first PING comes soon, to see whether anybody is there
 BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -91,7 +90,8 @@ class NatsSession(session.Session):
         self.options = Options()
         self.sids: dict[bytes, Subscription] = {}
         self.needs_login = not self.listener.broker.admits_anonymous
-        self._nonce = nkeys.nonce() if self.listener.broker.takes_nkeys else b""
+        self.nonce = nkeys.nonce() if self.listener.broker.takes_nkeys else b""
+        self.cid = 0  # what INFO calls client_id
         self.eager = False
         self._asked = False
         self._unanswered = 0
@@ -104,38 +104,10 @@ class NatsSession(session.Session):
     def greet(self) -> None:
         """Send INFO, and begin to ask whether the client is still there."""
         self.listener.shared.clients += 1
-        self.outbox.put(b"INFO %b \r\n" % dumps(self._info(), separators=(",", ":")).encode())
+        self.cid = self.listener.shared.clients
+        self.outbox.put(b"INFO %b \r\n" % dumps(info(self), separators=(",", ":")).encode())
         settings: Settings = self.listener.settings  # type: ignore[assignment]
         self._tick_in(min(FIRST_PING, settings.ping_interval) * uniform(1.0, 1.2))  # noqa: S311
-
-    def _info(self) -> dict[str, Any]:
-        shared: Shared = self.listener.shared
-        settings: Settings = self.listener.settings  # type: ignore[assignment]
-        transport: Any = self.transport
-        here, there = transport.getHost(), transport.getPeer()
-        info = {
-            "server_id": shared.server_id,
-            "server_name": settings.server_name or self.listener.broker.name,
-            "version": VERSION,
-            "proto": 1,
-            "go": f"python{platform.python_version()}",
-            "host": getattr(here, "host", ""),
-            "port": getattr(here, "port", 0),
-            "headers": True,
-            "max_payload": settings.max_payload,
-            "client_id": shared.clients,
-        }
-        if self.needs_login:
-            info["auth_required"] = True
-        if ISSLTransport.providedBy(transport):  # or clients that want TLS think that they did not get it
-            info["tls_required"] = True
-            if self.listener.asks_certificates:
-                info["tls_verify"] = True
-        if getattr(there, "host", None):
-            info["client_ip"] = there.host
-        if self._nonce:
-            info["nonce"] = self._nonce.decode()
-        return info
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End the PINGs too."""
@@ -171,7 +143,7 @@ class NatsSession(session.Session):
         """Say it in the words of a refused SUB."""
         self.sids.pop(subscription.tag, None)
         subject = topics.beneath(self.listener.prefix, subscription.pattern) or b""
-        self.refuse(_denied(b"Subscription to", subject, subscription.queue))
+        self.refuse(denied(b"Subscription to", subject, subscription.queue))
 
     def too_late(self) -> ClientError:
         """Refuse whoever has not said CONNECT in time."""
@@ -207,8 +179,8 @@ class NatsSession(session.Session):
         A certificate that names nobody ends it, whatever else is said.
         """
         name = self.certified()
-        if options.nkey and self._nonce:
-            return NkeySignature(options.nkey, self._nonce, nkeys.read_signature(options.sig))
+        if options.nkey and self.nonce:
+            return NkeySignature(options.nkey, self.nonce, nkeys.read_signature(options.sig))
         if options.auth_token:
             return Token(options.auth_token.encode())
         if options.user or options.password:
@@ -249,9 +221,9 @@ class NatsSession(session.Session):
         if self.options.pedantic and (topics.has_wildcard(subject) or topics.has_empty_token(subject)):
             self.refuse(ClientError("Invalid Publish Subject", fatal=False))
         if subject.startswith(wire.CLOSED_SUBJECTS) or not self._may_publish(subject):
-            self.refuse(_denied(b"Publish to", subject))
+            self.refuse(denied(b"Publish to", subject))
         elif reply.startswith(wire.CLOSED_REPLIES):
-            self.refuse(_denied(b"Publish with Reply of", reply))
+            self.refuse(denied(b"Publish with Reply of", reply))
         else:
             self._okay()
             self._publish(pub)
@@ -273,7 +245,7 @@ class NatsSession(session.Session):
         """Answer each message that is not allowed; the connection stays."""
         subject = topics.beneath(self.listener.prefix, batch.topic) or b""
         for _ in range(len(batch)):
-            self.refuse(_denied(b"Publish to", subject))
+            self.refuse(denied(b"Publish to", subject))
         return True
 
     def _unheard(self, batch: Batch) -> None:
@@ -311,7 +283,7 @@ class NatsSession(session.Session):
         literal = not topics.is_pattern(sub.subject)
         grants = self.client.grants  # type: ignore[union-attr]
         if sub.queue == b"_sys_" or not grants.permits("subscribe", pattern, literal=literal):
-            raise _denied(b"Subscription to", sub.subject, sub.queue)
+            raise denied(b"Subscription to", sub.subject, sub.queue)
         if len(self.sids) >= self.listener.settings.max_subscriptions or self.client.full:  # type: ignore[union-attr]
             raise ClientError("maximum subscriptions exceeded", fatal=False)
 
@@ -353,10 +325,10 @@ class NatsSession(session.Session):
         if self._first(pong):
             self._unanswered = 0
 
-    def on_info(self, info: wire.ServerInfo) -> None:
+    def on_info(self, said: wire.ServerInfo) -> None:
         """Ignore INFO from a client, if it is JSON."""
-        if self._first(info):
-            read_object(info.options)
+        if self._first(said):
+            read_object(said.options)
 
     def on_okay(self, okay: wire.Okay) -> None:
         """Ignore +OK from a client."""
@@ -387,33 +359,3 @@ class NatsSession(session.Session):
     def _okay(self) -> None:
         if self.options.verbose:
             self.outbox.put(b"+OK\r\n")
-
-
-def _denied(what: bytes, subject: bytes, queue: bytes = b"") -> ClientError:
-    """Give the permissions error for a subject, quoted as nats-server quotes."""
-    text = b"Permissions Violation for %b %b" % (what, _quoted(subject))
-    if queue:
-        text += b" using queue " + _quoted(queue)
-    return NotAllowed(text.decode(errors="surrogateescape"), fatal=False)
-
-
-def _quoted(name: bytes) -> bytes:
-    """Quote a subject as Go does: what could end the quotation, the line or the sense of a terminal is escaped."""
-    text = name.decode(errors="surrogateescape")
-    return b'"' + "".join(map(_escaped, text)).encode() + b'"'
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    if character.isprintable():
-        return character
-    if 0xDC80 <= code <= 0xDCFF:  # noqa: PLR2004  a byte that is not UTF-8
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:  # noqa: PLR2004
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"  # noqa: PLR2004
-
-
-_ESCAPES = dict(zip('"\\\a\b\f\n\r\t\v', ('\\"', "\\\\", *(f"\\{c}" for c in "abfnrtv")), strict=True))
