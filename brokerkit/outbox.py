@@ -1,8 +1,9 @@
 """The outbox owns every byte that a connection has yet to be sent, and the rule for slow readers.
 
-While nothing is queued, a turn's frames go to the socket at once (``transport.writeSomeData``); what the kernel does
-not take waits here, and the transport is lent one block at a time, as its pull producer.  A transport that is not a
-plain TCP socket (TLS, memory) is written through ``transport.write``, as its push producer: it says when to stop.
+While nothing is queued, a turn's frames go to the socket at once (``transport.writeSomeData``).  What the kernel does
+not take waits here, and is written in the same way whenever the transport says that the socket has room: it is asked to
+watch for that, as to a pull producer, but never holds a byte.  A transport that is not a plain TCP socket (TLS, memory)
+is written through ``transport.write``, as its push producer: it says when to stop.
 
 Slow readers, all of it in this file:
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 BLOCK = 128 * 1024  # bytes: what Twisted sends by one system call, and what one write is joined to
-LENT = 32 * 1024  # bytes: what a transport is lent at a time; its reader's progress is seen in steps of this size
+LENT = 32 * 1024  # bytes: what a transport that is no socket is given at a time, until it says stop
 WORDS = {  # for the log; the first are those of the original hpfeeds broker
     "deadline": "Backpressure deadline timer expired",
     "limit": "Backpressure limit reached",
@@ -76,6 +77,7 @@ class Outbox:
         "_blocked",
         "_clock",
         "_direct",
+        "_full",
         "_moved_at",
         "_pieces",
         "_stopped",
@@ -117,6 +119,7 @@ class Outbox:
         self._backlog: deque[bytes] | None = None
         self._taken = 0  # bytes of the backlog's first piece that are gone already
         self._blocked = False
+        self._full = False  # whether the kernel has just said so
         self._moved_at = 0.0
         self._alarm: IDelayedCall | None = None
         self._waiting: set[Callable[[Outbox], None]] | None = None
@@ -212,7 +215,7 @@ class Outbox:
     def _wrote(self, blocks: list[bytes], taken: int) -> bool:
         """Count what the kernel took of the first block; unless that was all of it, keep it and those behind it."""
         if taken.__class__ is not int:
-            taken = 0  # the connection is gone: the reactor finds out when the transport tries
+            taken = 0  # the connection is gone: the reactor finds out when it watches for room
         self.pending -= taken
         self.sent += taken
         if taken == len(blocks[0]):
@@ -223,8 +226,8 @@ class Outbox:
         self._block()
         return False
 
-    def _write_some(self, block: bytes) -> int:
-        """Write until the kernel takes no more; give the number of bytes that it took."""
+    def _write_some(self, block: bytes | memoryview) -> int:
+        """Write until the kernel takes no more; give the number of bytes that it took, 0 if the connection is gone."""
         write = self._transport.writeSomeData  # type: ignore[attr-defined]
         size = len(block)
         done = 0
@@ -254,17 +257,34 @@ class Outbox:
         if self._alarm is None:
             self._alarm = self._clock.callLater(self.limits.deadline, self._look)
         if self._direct:
+            self._full = True
             self._transport.registerProducer(self, False)  # type: ignore[attr-defined]
 
+    def _pour(self) -> None:
+        """Write to the socket what is waiting until it takes no more, and have the reactor watch for room again."""
+        backlog = self._backlog
+        while backlog:
+            _gather(backlog)
+            block = memoryview(backlog[0])[self._taken :] if self._taken else backlog[0]
+            taken = self._write_some(block)
+            self.pending -= taken
+            self.sent += taken
+            if taken:
+                self._moved_at = self._clock.seconds()
+            if taken < len(block):
+                self._taken += taken
+                self._transport.startWriting()  # type: ignore[attr-defined]
+                return
+            backlog.popleft()
+            self._taken = 0
+
     def _lend(self) -> None:
-        """Give the transport blocks until it says stop (push) or it has one (pull)."""
-        while self._backlog and not (self._blocked and not self._direct):
+        """Give the transport blocks until it says stop."""
+        while self._backlog and not self._blocked:
             block = self._next_block(self._backlog)
             self.pending -= len(block)
             self.sent += len(block)
             self._transport.write(block)  # type: ignore[attr-defined]
-            if self._direct:
-                return
 
     def _next_block(self, backlog: deque[bytes]) -> bytes:
         """Take one block off the backlog: small pieces joined, a big one in parts."""
@@ -285,20 +305,26 @@ class Outbox:
         """Give the transport more: it has room again."""
         if self.closed:
             return
-        self._moved_at = self._clock.seconds()
-        if not self._direct:
+        if self._full:  # whom Twisted registers it asks at once
+            self._full = False
+            self._transport.startWriting()  # type: ignore[attr-defined]
+            return
+        if self._direct:
+            self._pour()
+        else:
+            self._moved_at = self._clock.seconds()
             self._is_blocked(False)
-        self._lend_next()
+            self._lend()
+        self._see_whether_done()
         if self.filled != self.recovered and self.pending < self.mark:
             self.recovered += 1
         if self._waiting and self.pending < self.mark:
             self._release()
 
-    def _lend_next(self) -> None:
-        if self._backlog:
-            self._lend()
-            if self._direct or self._blocked or self.closed:
-                return
+    def _see_whether_done(self) -> None:
+        """Wait no more for the peer if nothing is left; hang up if that was asked for."""
+        if self._backlog or self.closed or (self._blocked and not self._direct):
+            return
         self._is_blocked(False)
         self._backlog = None
         if self._direct:
@@ -375,6 +401,18 @@ class Outbox:
         waiting, self._waiting = self._waiting, None
         for call in waiting or ():
             call(self)
+
+
+def _gather(backlog: deque[bytes]) -> None:
+    """Join the small pieces at the front, which many turns have left there, up to a block."""
+    if len(backlog) == 1 or len(backlog[0]) >= SMALL:
+        return
+    parts: list[bytes] = []
+    size = 0
+    while backlog and len(backlog[0]) < SMALL and size < BLOCK:
+        parts.append(backlog.popleft())
+        size += len(parts[-1])
+    backlog.appendleft(b"".join(parts))
 
 
 def _blocks(pieces: list[bytes]) -> list[bytes]:

@@ -30,7 +30,9 @@ log = Logger()
 
 ROUND = 256  # connections that are read before the reactor looks at its timers and at new connections again
 TOGETHER = 8  # small chunks whose consequences are written together, so that the other side can begin
-CHUNK = 65536  # bytes that are read from a connection at a time
+CHUNK = 65536  # bytes that are read from a connection at a time, unless it is in the middle of something large
+AHEAD = 4  # large frames that are read together
+MOST = 512 * 1024  # bytes that are read at a time where frames are large
 
 DONE = Failure(ConnectionDone())  # the two usual ends, made once: every connection needs one
 LOST = Failure(ConnectionLost())
@@ -108,10 +110,10 @@ class Reading:
             _lose(connection, reason)
 
 
-def _read(connection: tcp.Connection) -> None:
+def _read(connection: _ReadTogether) -> None:
     """Read once; an error, foreseen or not, costs the one connection."""
     try:
-        chunk = connection.socket.recv(CHUNK)
+        chunk = connection.socket.recv(connection.room)
     except BlockingIOError:
         return
     except OSError:
@@ -143,9 +145,15 @@ def _lose(connection: tcp.Connection, reason: Failure) -> None:
 class _ReadTogether(tcp.Connection):
     """A connection that a ``Reading`` watches, and that writes with as little as can be around the system call."""
 
+    room = CHUNK  # bytes that are read at a time
+
     def __init__(self, reading: Reading, *arguments: Any) -> None:  # noqa: ANN401  whatever Twisted's port gives
         self._reading = reading
         super().__init__(*arguments)
+
+    def expect(self, size: int) -> None:
+        """Take note that a frame of ``size`` bytes has begun, 0 for none: large ones are read several at a time."""
+        self.room = min(max(AHEAD * size, CHUNK), MOST) if size > CHUNK // 2 else CHUNK
 
     def startReading(self) -> None:
         """Read as soon as there is something."""

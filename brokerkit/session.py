@@ -178,6 +178,7 @@ class Session(Protocol):
         self.peer = f"{listener.protocol} {_address(peer)}"
         self.host = getattr(peer, "host", "")
         self._direct = isinstance(transport, Connection) and not transport.TLS
+        self._expect: Callable[[int], None] = getattr(transport, "expect", _unheeded)
         self.outbox = Outbox(
             transport,
             self._turn,
@@ -212,8 +213,10 @@ class Session(Protocol):
             self._advance()
             if self.wire.chunk:
                 self._unfinished.grow(len(chunk), len(self.wire))
+                self._expect(self.wire.need)
             elif self._unfinished.size:
                 self._unfinished.size = 0
+                self._expect(0)
         finally:
             turn.leave(small=len(chunk) <= SMALL)
         if turn.congested and not turn.depth:
@@ -556,6 +559,10 @@ class Session(Protocol):
     def _leave(self) -> None:
         if self.client is not None:
             self.client.leave()
+
+
+def _unheeded(size: int) -> None:
+    """Tell nobody how large the frame is: the transport reads as it likes."""
 
 
 def _for_the_log(reply: str | None) -> str:

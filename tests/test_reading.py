@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,9 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
-from brokerkit.reading import ROUND, TOGETHER, Reading, TCPConnection, UNIXConnection
+from brokerkit.protocols.hpfeeds.wire import AUTH, PUBLISH, frame, short
+from brokerkit.reading import AHEAD, CHUNK, MOST, ROUND, TOGETHER, Reading, TCPConnection, UNIXConnection
+from brokerkit.testing import MemoryBroker
 from brokerkit.turn import Turn
 
 if TYPE_CHECKING:
@@ -265,6 +268,41 @@ def test_a_last_chunk_of_a_closing_connection_does_not_keep_the_others_waiting(d
         peer.send(b"x")
     desk.reading.doRead()
     assert outbox.flushes == 1
+
+
+@pytest.mark.parametrize(("size", "room"), [(0, CHUNK), (CHUNK // 2, CHUNK), (CHUNK, AHEAD * CHUNK), (10 * MOST, MOST)])
+def test_large_frames_are_read_several_at_a_time(desk: Desk, size: int, room: int) -> None:
+    """Within bounds, and only for as long as one is unfinished: small messages are read as little as ever at a time."""
+    heard = Heard()
+    peer, connection = desk.connect(heard)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * MOST)
+    peer.setblocking(False)
+    connection.expect(size)
+    peer.send(bytes(2 * MOST))
+    desk.reading.doRead()
+    sent = len(heard.chunks[0])
+    assert sent <= room
+    assert sent == room or size > CHUNK  # a machine may allow smaller buffers than were asked for
+    connection.expect(0)
+    desk.reading.doRead()
+    assert len(heard.chunks[1]) <= CHUNK
+
+
+def test_a_session_says_what_it_expects(desk: Desk) -> None:
+    """While a large frame is unfinished more is read at a time, and behind it as little as before."""
+    memory = MemoryBroker(users={"ann": "secret"})
+    session = memory.broker.listener("hpfeeds").factory.buildProtocol(None)
+    peer, connection = desk.connect(session)
+    whole = frame(PUBLISH, short(b"ann"), short(b"files"), bytes(CHUNK))
+    greeting = peer.recv(CHUNK)
+    nonce = greeting[-4:]
+    peer.sendall(frame(AUTH, short(b"ann"), sha1(nonce + b"secret", usedforsecurity=False).digest()) + whole[:-1])
+    while session.received < len(whole):
+        desk.reading.doRead()
+    assert connection.room == AHEAD * len(whole)
+    peer.sendall(whole[-1:])
+    desk.reading.doRead()
+    assert connection.room == CHUNK
 
 
 def test_a_round_is_bounded(desk: Desk) -> None:
