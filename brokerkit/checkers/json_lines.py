@@ -24,14 +24,14 @@ def where(path: str, *place: str, entry: str | None = None) -> str:
     end there is only the path.
     """
     with suppress(OSError, ValueError):
-        found = _line(Path(path).read_text(encoding="utf-8-sig"), place, entry)
+        found = line(Path(path).read_text(encoding="utf-8-sig"), place, entry)
         if found:
             return f"{path}:{found}"
     return path
 
 
-def _line(text: str, place: Place, entry: str | None) -> int:
-    """Give the number of the line, 0 if there is none."""
+def line(text: str, place: Place, entry: str | None = None) -> int:
+    """Give the number of the line of what ``where`` looks for, 0 if there is none."""
     best, depth = -1, 0
     for leads, offset, value in strings(text):
         if value is None:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from brokerkit.checkers.json_lines import line
 from brokerkit.checkers.known import Known, is_name, proof
 from brokerkit.checkers.slices import at_once
 from brokerkit.client import User
@@ -65,11 +66,11 @@ def steps(content: bytes, path: str, prefix: bytes = b"") -> Generator[None, Non
         raise ConfigError(path, "file", Words(f"other bytes at {error.start}"), "UTF-8") from None
     yield
     entries: dict[bytes, _Entry] = {}
-    reader = _Reader(path, prefix)
+    reader = _Reader(path, prefix, text)
     for ident, fields in _readable(text, path):
         name = reader.name(ident)
         if name in entries:
-            raise ConfigError(path, repr(ident), Words("two users of this name"), "one")
+            raise reader.refuse(ident, "", Words("two users of this name"), "one")
         entries[name] = reader.entry(ident, fields)
         yield
     return JsonTable(path, entries)
@@ -139,9 +140,10 @@ def _kind(value: object) -> Words:
 class _Reader:
     """Checks the members of one file, one after the other, and makes entries of them."""
 
-    def __init__(self, path: str, prefix: bytes) -> None:
+    def __init__(self, path: str, prefix: bytes, text: str) -> None:
         self._path = path
         self._prefix = prefix
+        self._text = text
         self._lists: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
         self._tokens: dict[bytes, str] = {}
 
@@ -149,7 +151,7 @@ class _Reader:
         """Give the name of a user; raise ``ConfigError`` if it is none."""
         name = self._encode(ident, "", ident)
         if not is_name(name):
-            raise self._refuse(ident, "", Words(f"a name of {len(name)} bytes"), "at most 255")
+            raise self.refuse(ident, "", Words(f"a name of {len(name)} bytes"), "at most 255")
         return name
 
     def entry(self, ident: str, fields: Any) -> _Entry:  # noqa: ANN401  whatever the file has
@@ -165,34 +167,36 @@ class _Reader:
         subscribe = self._patterns(ident, fields, "subscribe") if "subscribe" in fields else ()
         return owner or "", secret, token, pubchans, subchans, publish, subscribe
 
-    def _refuse(self, ident: str, key: str, found: object, expected: str) -> ConfigError:
+    def refuse(self, ident: str, key: str, found: object, expected: str) -> ConfigError:
+        """Give the error that names the file with the line, the user, and the key with an index or without."""
         where = f"{ident!r}: {key}" if key else repr(ident)
-        return ConfigError(self._path, where, found, expected)
+        number = line(self._text, (ident, *re.findall(r"[a-z]+", key)[:1]))
+        return ConfigError(f"{self._path}:{number}" if number else self._path, where, found, expected)
 
     def _require(self, ident: str, fields: Any) -> None:  # noqa: ANN401
         """Ask for all that hpfeeds asks for; where our own keys stand, only for a secret or a token."""
         if not isinstance(fields, dict):
-            raise self._refuse(ident, "", _kind(fields), "an object")
+            raise self.refuse(ident, "", _kind(fields), "an object")
         if isinstance(fields, _Twice):
-            raise self._refuse(ident, repr(fields.key), Words("this key twice"), "it once")
+            raise self.refuse(ident, repr(fields.key), Words("this key twice"), "it once")
         required: tuple[str, ...] = REQUIRED
         if "publish" in fields or "subscribe" in fields:
             required = () if "token" in fields else ("secret",)
         for key in required:
             if key not in fields:
-                raise self._refuse(ident, key, Words("nothing"), f"each of {', '.join(required)}")
+                raise self.refuse(ident, key, Words("nothing"), f"each of {', '.join(required)}")
 
     def _token(self, ident: str, text: object) -> bytes:
         token = self._encode(ident, "token", text)
         other = self._tokens.setdefault(token, ident)
         if token and other != ident:
-            raise self._refuse(ident, "token", Words(f"the same as for {other!r}"), "a token of its own")
+            raise self.refuse(ident, "token", Words(f"the same as for {other!r}"), "a token of its own")
         return token
 
     def _names(self, ident: str, fields: dict[str, Any], key: str) -> tuple[bytes, ...]:
         names = fields.get(key, [])
         if not isinstance(names, list):
-            raise self._refuse(ident, key, _kind(names), "a list of strings")
+            raise self.refuse(ident, key, _kind(names), "a list of strings")
         try:
             encoded = tuple([under(self._prefix, name.encode()) for name in names])
         except (AttributeError, UnicodeEncodeError):
@@ -205,16 +209,16 @@ class _Reader:
         names = self._names(ident, fields, key)
         for i, name in enumerate(fields[key]):
             if not is_pattern(name.encode()):
-                raise self._refuse(ident, f"{key}[{i}]", name, "a pattern such as a.b, a.* or a.>")
+                raise self.refuse(ident, f"{key}[{i}]", name, "a pattern such as a.b, a.* or a.>")
         return names
 
     def _encode(self, ident: str, key: str, text: object) -> bytes:
         if not isinstance(text, str):
-            raise self._refuse(ident, key, _kind(text), "a string")
+            raise self.refuse(ident, key, _kind(text), "a string")
         try:
             return text.encode()
         except UnicodeEncodeError:
-            raise self._refuse(ident, key, Words("half of a surrogate pair"), "Unicode text") from None
+            raise self.refuse(ident, key, Words("half of a surrogate pair"), "Unicode text") from None
 
 
 @lru_cache(1024)  # so that users with the same lists, of whom many are connected, share them

@@ -119,7 +119,7 @@ def test_hpfeeds_keys_are_mandatory(key: str) -> None:
     """An entry without one of the four keys is refused, with its name and the key's."""
     entry = {name: value for name, value in ANN.items() if name != key}
     assert refusal({"ann": entry, "bob": ANN}).startswith(
-        f"{PATH}: 'ann': {key}: found nothing, expected each of owner"
+        f"{PATH}:1: 'ann': {key}: found nothing, expected each of owner"
     )
 
 
@@ -148,7 +148,20 @@ def test_hpfeeds_keys_are_mandatory(key: str) -> None:
 )
 def test_bad_entries(entry: object, message: str) -> None:
     """One bad entry refuses the file, and says where, what, and what was expected; never the value of a secret."""
-    assert refusal({"bob": ANN, "ann": entry}) == f"{PATH}: {message}"
+    assert refusal({"bob": ANN, "ann": entry}) == f"{PATH}:1: {message}"
+
+
+def test_the_line_of_a_bad_entry() -> None:
+    """The line is that of the key that is meant, or of the user where there is no such key."""
+    good = '"bob": ' + json.dumps(ANN)
+    for fields, number in {
+        '"publish": [], "secret": "hush",\n  "owner": 5': 4,
+        '"publish": [], "secret": "hush",\n  "pubchans": ["a",\n  7]': 4,
+        '"secret": "hush"': 2,
+        '"owner": "Ann",\n "owner": "Ann"': 3,
+    }.items():
+        content = f'{{{good},\n"ann": {{\n  {fields}\n}}}}'
+        assert refusal(content.encode()).startswith(f"{PATH}:{number}: 'ann'"), fields
 
 
 @pytest.mark.parametrize(
@@ -170,13 +183,13 @@ def test_bad_entries(entry: object, message: str) -> None:
 )
 def test_bad_files(content: bytes, message: str) -> None:
     """What is not JSON, or not an object with one member for each user, is refused with its place."""
-    assert refusal(content).startswith(f"{PATH}: {message}")
+    assert refusal(content).replace(f"{PATH}:1: ", f"{PATH}: ").startswith(f"{PATH}: {message}")
 
 
 def test_shared_token() -> None:
     """A token that two users have is refused: it would not say which of them it is."""
     both = {"ann": {**ANN, "token": "hush"}, "bob": {**ANN, "token": "hush"}}
-    assert refusal(both) == f"{PATH}: 'bob': token: found the same as for 'ann', expected a token of its own"
+    assert refusal(both) == f"{PATH}:1: 'bob': token: found the same as for 'ann', expected a token of its own"
     assert len(users({"ann": {**ANN, "token": ""}, "bob": {**ANN, "token": ""}})) == 2
 
 
