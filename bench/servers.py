@@ -80,11 +80,13 @@ def brokers(protocol: str, users: str = "") -> list[Broker]:
 
 def _brokerkit(protocol: str, checker: str) -> Broker:
     endpoint = "tcp:port=0:interface=127.0.0.1"
+    # hpfeeds-broker always counts for Prometheus, by user and channel, so brokerkit has to do it beside it.
+    counting = ("--exporter", "127.0.0.1:{exporter}") if protocol == "hpfeeds" else ()
     return Broker(
         "brokerkit",
         protocol,
         _which(BIN / "twistd", "twistd"),
-        ("-n", "--pidfile=", "brokerkit", f"--{protocol}", endpoint, "--auth", checker),
+        ("-n", "--pidfile=", "brokerkit", f"--{protocol}", endpoint, "--auth", checker, *counting),
         announces=rf"{protocol} listening on \S+:(\d+).*brokerkit ready",
         version=_distribution("brokerkit"),
     )
