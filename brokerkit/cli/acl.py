@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from brokerkit.cli.sources import configuration, lines, source_options
@@ -13,7 +14,7 @@ from brokerkit.errors import OperatorError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from brokerkit.config import Config
+    from brokerkit.config import Config, Listen
     from brokerkit.explain import Decision
     from brokerkit.notation import Name, Notations
 
@@ -92,9 +93,25 @@ async def _decide(reactor: Any, told: Config, user: str, action: str, name: Name
     await opened.start()
     try:
         answers = await ask(opened.sources, encoded, reactor)
-        return explain(answers, encoded, action, name, reactor.seconds())
+        decision = explain(answers, encoded, action, name, reactor.seconds())
     finally:
         await opened.close()
+    return attrs.evolve(decision, notes=(*decision.notes, *_barred(told.listen, action)))
+
+
+def _barred(listens: Iterable[Listen], action: str) -> list[str]:
+    """Say at which listeners nobody may do that, whatever the rules are."""
+    from brokerkit.endpoints import said
+    from brokerkit.entrance import barred
+
+    notes = []
+    for number, listen in enumerate(listens):
+        mode = said(listen.endpoint, listen.protocol).mode or listen.mode
+        if action in barred(mode, listen.protocol):
+            notes.append(
+                f"nobody may do it at listen[{number}], {listen.protocol} {listen.endpoint}: its mode is {mode}"
+            )
+    return notes
 
 
 def _text(decision: Decision, notations: Notations) -> str:

@@ -60,6 +60,19 @@ def test_allowed(place: Path) -> None:
     ]
 
 
+def test_where_the_mode_forbids_it(place: Path) -> None:
+    """A listener at which nobody may do it is named, whichever way its mode is written."""
+    listen = '\n[[listen]]\nprotocol = "hpfeeds"\ntopic_prefix = "honeypot"\n'
+    modes = f'{listen}endpoint = "tcp:1:mode=push"\n{listen}endpoint = "tcp:2"\nmode = "pull"\n'
+    (place / "broker.toml").write_text(BROKER + modes)
+    done = brokerkit(place, "acl", "explain", "bob", "publish", "hpfeeds:dionaea", "--config", "broker.toml")
+    assert (done.returncode, done.stderr) == (0, "")
+    notes = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.startswith("  note:")]
+    assert notes == ["nobody may do it at listen[3], hpfeeds tcp:2: its mode is pull"]
+    done = brokerkit(place, "acl", "explain", "bob", "subscribe", "hpfeeds:dionaea", "--config", "broker.toml")
+    assert "listen[2], hpfeeds tcp:1:mode=push: its mode is push" in done.stdout
+
+
 def test_denied(place: Path) -> None:
     """DENY comes with what would allow it, and another exit code; all of it as JSON if that is wanted."""
     words = ("acl", "explain", "bob", "subscribe", "nats:honeypot.>", "-c", "broker.toml")
