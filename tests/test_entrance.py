@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from hashlib import sha1
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet import reactor, ssl
+from twisted.internet import reactor, ssl, tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.protocol import Protocol
@@ -360,18 +361,20 @@ class OnSockets(TestCase):
         write_certificates(directory)
         text = f"tls:port=0:interface=127.0.0.1:key={directory}/own.key:cert={directory}/own.crt:networks="
         closed, opened = self.start(f"{text}10.0.0.0/8", f"{text}127.0.0.1")
-        trust = ssl.Certificate.loadPEM((directory / "own.crt").read_bytes())
-        heard = []
-        for listener in (closed, opened):
-            here = TCP4ClientEndpoint(reactor, "127.0.0.1", listener.port.getHost().port)
-            options = ssl.optionsForClientTLS("localhost", trustRoot=trust)
-            caller = await connectProtocol(wrapClientTLS(options, here), Listening())
-            heard.append(await caller.heard)
-            caller.transport.abortConnection()
-            await caller.gone
-        assert heard[0] == b""
-        assert b"brokerkit" in heard[1]
+        assert await self.secret_greeting(closed, directory) == b""
+        assert b"brokerkit" in await self.secret_greeting(opened, directory)
         assert closed.entrance.refused == {"network": 1}
+
+    async def secret_greeting(self, listener: Any, directory: Path) -> bytes:
+        """Give the first words by TLS, to a client that trusts the certificate in a directory."""
+        trust = ssl.Certificate.loadPEM((directory / "own.crt").read_bytes())
+        here = TCP4ClientEndpoint(reactor, "127.0.0.1", listener.port.getHost().port)
+        options = ssl.optionsForClientTLS("localhost", trustRoot=trust)
+        caller = await connectProtocol(wrapClientTLS(options, here), Listening())
+        heard = await caller.heard
+        caller.transport.abortConnection()
+        await caller.gone
+        return heard
 
     def test_a_handshake_that_never_comes(self) -> Deferred[None]:
         """The time there is to log in begins when the connection is accepted, not when TLS is agreed on."""
@@ -412,15 +415,41 @@ class OnSockets(TestCase):
         return Deferred.fromCoroutine(self.device())
 
     async def device(self) -> None:
-        """Connect over loopback."""
+        """Connect over loopback, plain and by TLS."""
+        from tests.test_endpoints import write_certificates
+
+        made = TemporaryDirectory()
+        self.addCleanup(made.cleanup)
+        directory = Path(made.name)
+        write_certificates(directory)
+        text = f"tls:port=0:key={directory}/own.key:cert={directory}/own.crt:device=lo"
         try:
-            [listener] = self.start("tcp:port=0:device=lo")
+            plain, secret = self.start("tcp:port=0:device=lo", text)
         except OperatorError as error:
             assert "CAP_NET_RAW" in str(error)  # noqa: PT017
             raise SkipTest(str(error)) from None
-        bound = listener.port.socket.getsockopt(socket.SOL_SOCKET, OPTION or 0, 16)
-        assert bound.rstrip(b"\0") == b"lo"
-        assert b"brokerkit" in await self.greeting(listener)
+        for listener in (plain, secret):
+            bound = listener.port.socket.getsockopt(socket.SOL_SOCKET, OPTION or 0, 16)
+            assert bound.rstrip(b"\0") == b"lo"
+        assert b"brokerkit" in await self.greeting(plain)
+        assert b"brokerkit" in await self.secret_greeting(secret, directory)
+
+    def test_a_device_that_may_not_be_used(self) -> None:
+        """Where the kernel refuses, the start ends with one line that names the right which is missing."""
+        if OPTION is None:
+            raise SkipTest("not Linux")
+
+        class Forbidden(socket.socket):
+            def setsockopt(self, level: int, option: int, *value: Any) -> None:
+                if option == OPTION:
+                    raise PermissionError(errno.EPERM, "Operation not permitted")
+                super().setsockopt(level, option, *value)
+
+        self.patch(tcp.socket, "socket", Forbidden)
+        with pytest.raises(OperatorError) as caught:
+            self.start("tcp:port=0:device=lo")
+        expected = "device lo cannot be used: permission denied, give the program CAP_NET_RAW (tcp:port=0:device=lo)"
+        assert str(caught.value) == expected
 
     def test_a_reader_that_has_stopped_is_reset(self) -> Deferred[None]:
         """At its deadline, plain or TLS does not matter: the peer's system gets a reset, and the memory is free."""
