@@ -17,19 +17,14 @@ from bson import SON, Int64
 from twisted.internet.defer import Deferred, TimeoutError, succeed  # noqa: A004  Deferred.addTimeout's
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory
-from twisted.internet.ssl import (
-    Certificate,
-    PrivateCertificate,
-    optionsForClientTLS,
-    platformTrust,
-    trustRootFromCertificates,
-)
+from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.python.failure import Failure
 from txmongo.protocol import MongoAuthenticationError, MongoProtocol, Msg  # type: ignore[import-untyped]
 
 from brokerkit.checkers.mongo_uri import COLLECTION, Refused
 from brokerkit.checkers.mongo_words import CODEC, TOO_MANY, explain, shorten
 from brokerkit.errors import OperatorError
+from brokerkit.server_identity import Named
 
 if TYPE_CHECKING:
     from brokerkit.checkers.mongo_uri import Place
@@ -282,9 +277,8 @@ class Line(MongoProtocol):  # type: ignore[misc]  # txmongo has no types
 def tls_options(place: Place) -> Any:  # noqa: ANN401  IOpenSSLClientConnectionCreator
     """Give what makes the connection TLS; read anew each time, so that a renewed certificate counts."""
     authorities, own = place.options.get("tlsCAFile"), place.options.get("tlsCertificateKeyFile")
-    trust = trustRootFromCertificates(certificates(authorities)) if authorities else platformTrust()
     certificate = PrivateCertificate.loadPEM(Path(own).read_bytes()) if own else None
-    return optionsForClientTLS(place.hosts[0][0], trustRoot=trust, clientCertificate=certificate)
+    return Named(place.hosts[0][0], certificates(authorities) if authorities else None, certificate)
 
 
 def certificates(path: str) -> list[Certificate]:

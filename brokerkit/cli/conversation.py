@@ -226,6 +226,8 @@ def _silence(server: Server) -> Unreachable:
 def _ending(reason: Failure) -> BrokerError:
     """Say why a connection ended: who is there is not trusted, or does not want us."""
     if type(reason.value).__module__.startswith("service_identity"):
+        if type(reason.value).__name__ == "CertificateError":
+            return Untrusted("its certificate names no host: make one with -addext subjectAltName=DNS:NAME")
         return Untrusted("its certificate is not for that name (--tls-name says which name to expect)")
     why = failed_handshake(reason)
     if why and "alert" not in why:  # an alert is what the other side says

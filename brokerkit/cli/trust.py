@@ -38,9 +38,10 @@ class Trust:
     def creator(self, host: str) -> Any:  # noqa: ANN401  an IOpenSSLClientConnectionCreator
         """Give what makes connections to that host; raise ``OperatorError`` for a file that cannot be used."""
         # Imported here: it is slow to load, and only TLS needs it.
-        from twisted.internet import ssl
         from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
         from zope.interface import directlyProvides
+
+        from brokerkit.server_identity import Named
 
         name = self.name or host
         mine = self._mine()
@@ -48,9 +49,9 @@ class Trust:
             anybody = _Anybody(_options(mine), name)
             directlyProvides(anybody, IOpenSSLClientConnectionCreator)
             return anybody
-        roots = ssl.platformTrust() if self.ca is None else ssl.trustRootFromCertificates(_authorities(self.ca))
+        authorities = None if self.ca is None else _authorities(self.ca)
         try:
-            return ssl.optionsForClientTLS(name, trustRoot=roots, clientCertificate=mine)
+            return Named(name, authorities, mine)
         except ValueError as error:  # no name of a host
             raise OperatorError(f"{name!r} is not a name that a certificate could have: {error}") from None
 
