@@ -32,6 +32,7 @@ log = Logger()
 
 BOTH, PUSH, PULL = "both", "push", "pull"
 BARRED: dict[str, frozenset[str]] = {BOTH: frozenset(), PUSH: frozenset({SUBSCRIBE}), PULL: frozenset({PUBLISH})}
+MAPPED = IPv6Network("::ffff:0:0/96")  # the addresses of IPv4, as a socket of IPv6 shows them
 TOLD = 64  # connections that are being told at once that they are too many; further ones are closed without a word
 AGAIN = 60.0  # seconds in which a source is named once in the log
 NAMED = 1024  # sources that are remembered for that; while there are so many, others are counted only
@@ -49,11 +50,19 @@ def read_networks(texts: Iterable[str], where: str) -> tuple[Network, ...]:
     found = []
     for text in texts:
         try:
-            found.append(ip_network(text))
+            found.append(_unmapped(ip_network(text)))
         except ValueError as error:
             expected = "addresses and networks such as 10.0.0.0/8 and ::1"
             raise ConfigError(where, "networks", text, expected, str(error)) from None
     return tuple(found)
+
+
+def _unmapped(network: Network) -> Network:
+    """Give the IPv4 network that one of IPv6 stands for, if it does: addresses are held against it as IPv4."""
+    if network.version == 4 or not network.subnet_of(MAPPED):  # noqa: PLR2004
+        return network
+    address = network.network_address.ipv4_mapped
+    return IPv4Network((str(address), network.prefixlen - MAPPED.prefixlen))
 
 
 class Seldom:

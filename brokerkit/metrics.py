@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from twisted.application.service import Service
@@ -263,6 +263,7 @@ def pages(broker: Broker, hpfeeds_metrics: str = MODERN) -> Resource:
     registry.register(Numbers(broker))
     if broker.tally is not None:
         registry.register(OriginalNumbers(broker, broker.tally, hpfeeds_metrics))
+    GCCollector(registry=registry)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     root = Resource()

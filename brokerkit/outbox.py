@@ -37,10 +37,8 @@ log = Logger()
 
 BLOCK = 128 * 1024  # bytes: what Twisted sends by one system call, and what one write is joined to
 LENT = 32 * 1024  # bytes: what a transport that is no socket is given at a time, until it says stop
-WORDS = {  # for the log; the first are those of the original hpfeeds broker
-    "deadline": "Backpressure deadline timer expired",
-    "limit": "Backpressure limit reached",
-}
+EXPIRED = "Backpressure deadline timer expired"  # in the log, whichever of the two it was: alerts look for these words
+WORDS = {"deadline": EXPIRED, "limit": EXPIRED}
 SMALL = 16 * 1024  # bytes: pieces from this size on are never copied together with others
 
 

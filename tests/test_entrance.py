@@ -208,6 +208,21 @@ def test_addresses_within_networks(host: str, inside: bool) -> None:
     assert is_within(host, read_networks(["10.0.0.0/8", "::1", "fe80::/10"], "here")) is inside
 
 
+@pytest.mark.parametrize(
+    ("network", "host", "inside"),
+    [
+        ("::ffff:10.0.0.0/104", "10.1.2.3", True),
+        ("::ffff:10.0.0.0/104", "::ffff:11.1.2.3", False),
+        ("::ffff:127.0.0.1", "127.0.0.1", True),
+        ("::/0", "127.0.0.1", False),
+        ("::/0", "2001:db8::1", True),
+    ],
+)
+def test_networks_of_ipv4_that_are_written_as_ipv6(network: str, host: str, inside: bool) -> None:
+    """A network may be written as a socket of IPv6 shows it; all of IPv6 is not all of IPv4."""
+    assert is_within(host, read_networks([network], "here")) is inside
+
+
 def entrance(clock: Clock, *networks: str, most: int = 100, each: int = 0) -> Entrance:
     """Give an entrance."""
     return Entrance("test", read_networks(networks, "test"), most, each, clock)

@@ -15,7 +15,7 @@ import re
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
-from brokerkit.checkers.known import Known, allowed, is_name
+from brokerkit.checkers.known import MAX_NAME, Known, allowed
 from brokerkit.checkers.source import Source
 from brokerkit.client import User
 from brokerkit.errors import ConfigError
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from brokerkit.grants import Rule
+
+RAW = "surrogateescape"  # how Python has a variable's bytes that are not UTF-8
+READABLE = "backslashreplace"
 
 _PATTERNS = re.compile(r"HPFEEDS_.+_(PUBLISH|SUBSCRIBE)", re.DOTALL)
 _TOKEN = re.compile(r"HPFEEDS_(.+)_TOKEN", re.DOTALL)
@@ -59,20 +62,20 @@ class EnvUsers(Source):
     def names(self) -> list[bytes]:
         """Give the names of all users, in lower case."""
         found = (_SECRET.fullmatch(variable) for variable in self._environ if self._environ[variable])
-        return sorted({match[1].lower().encode(errors="surrogateescape") for match in found if match})
+        return sorted({match[1].lower().encode(errors=RAW) for match in found if match})
 
     def where(self, name: bytes, action: str, rule: Rule | None) -> str:
         """Give the variable."""
-        prefix = f"HPFEEDS_{name.decode(errors='replace').upper()}"
+        prefix = _prefix(name).encode(errors=RAW).decode(errors=READABLE)
         if rule is None:
             return f"environment variable {prefix}_SECRET"
         endings = ("PUBCHANS", "PUBLISH") if action == PUBLISH else ("SUBCHANS", "SUBSCRIBE")
         return f"environment variable {prefix}_{endings[not rule.literal]}"
 
     def _by_name(self, name: bytes, *, with_secret: bool = True) -> Known | None:
-        if not is_name(name) or b"=" in name or b"\0" in name:  # no variable is called so
+        if len(name) > MAX_NAME or b"=" in name or b"\0" in name:  # no variable is called so
             return None
-        prefix = f"HPFEEDS_{name.decode().upper()}"
+        prefix = _prefix(name)
         secret, token = self._value(f"{prefix}_SECRET"), self._value(f"{prefix}_TOKEN")
         if not secret and (with_secret or not token):
             return None
@@ -84,12 +87,12 @@ class EnvUsers(Source):
         if not found:
             return None
         prefix = f"HPFEEDS_{found[0]}"
-        return Known(self._user(found[0].lower().encode(), prefix), self._value(f"{prefix}_SECRET"), token)
+        return Known(self._user(found[0].lower().encode(errors=RAW), prefix), self._value(f"{prefix}_SECRET"), token)
 
     def _tokens(self) -> Iterator[tuple[str, bytes]]:
         for variable in self._environ:
             match = _TOKEN.fullmatch(variable)
-            if match and is_name(match[1].lower().encode(errors="surrogateescape")):
+            if match and len(match[1].lower().encode(errors=RAW)) <= MAX_NAME:
                 yield match[1], self._value(variable)
 
     def _user(self, name: bytes, prefix: str) -> User:
@@ -99,10 +102,11 @@ class EnvUsers(Source):
             publish=self._patterns(f"{prefix}_PUBLISH"),
             subscribe=self._patterns(f"{prefix}_SUBSCRIBE"),
         )
-        return User(name, self.source, grants, owner=self._environ.get(f"{prefix}_OWNER") or name.decode())
+        owner = self._environ.get(f"{prefix}_OWNER") or name.decode(errors=READABLE)
+        return User(name, self.source, grants, owner)
 
     def _value(self, variable: str) -> bytes:
-        return self._environ.get(variable, "").encode(errors="surrogateescape")
+        return self._environ.get(variable, "").encode(errors=RAW)
 
     def _names(self, variable: str) -> list[bytes]:
         return [name for name in self._value(variable).split(b",") if name]
@@ -114,3 +118,8 @@ class EnvUsers(Source):
                 found = name.decode(errors="replace")
                 raise ConfigError("environment", variable, found, "patterns such as a.* and a.>, with commas between")
         return names
+
+
+def _prefix(name: bytes) -> str:
+    """Give what the names of a user's variables begin with."""
+    return f"HPFEEDS_{name.decode(errors=RAW).upper()}"

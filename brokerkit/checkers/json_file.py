@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from brokerkit.checkers.json_lines import where
-from brokerkit.checkers.users_json import steps
+from brokerkit.checkers.users_json import RAW, steps
 from brokerkit.checkers.watched import Watched
 from brokerkit.grants import PUBLISH
 from brokerkit.topics import beneath
@@ -35,9 +35,9 @@ class JsonUsers(Watched):
 
     def where(self, name: bytes, action: str, rule: Rule | None) -> str:
         """Give file and line."""
-        ident = name.decode()
+        ident = name.decode(errors=RAW)
         if rule is None:
             return where(self.path, ident)
         lists = ("pubchans", "publish") if action == PUBLISH else ("subchans", "subscribe")
         entry = beneath(self.prefix, rule.name) or b""
-        return where(self.path, ident, lists[not rule.literal], entry=entry.decode())
+        return where(self.path, ident, lists[not rule.literal], entry=entry.decode(errors=RAW))

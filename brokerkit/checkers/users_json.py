@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from brokerkit.checkers.json_lines import line
-from brokerkit.checkers.known import Known, is_name, proof
+from brokerkit.checkers.known import MAX_NAME, Known, proof
 from brokerkit.checkers.slices import at_once
 from brokerkit.client import User
 from brokerkit.errors import ConfigError, Words
@@ -45,6 +45,7 @@ _KINDS = {
     type(None): "null",
 }
 _BLANKS = re.compile(r"[ \t\n\r]*")
+RAW = "surrogateescape"  # "\udcfc" is the byte FC: that is how Python writes what is not UTF-8
 
 
 class _Twice(dict[str, Any]):
@@ -83,10 +84,28 @@ def _readable(text: str, path: str) -> Iterator[tuple[str, Any]]:
             raise ConfigError(path, "file", _kind(json.loads(text)), "an object with a member for each user")
         yield from _members(text)
     except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(path, place, Words("something else"), "JSON", error.msg) from None
+        raise ConfigError(path, _place(error), Words("something else"), "JSON", _why(error)) from None
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; brackets in thousands of brackets
         raise ConfigError(path, "file", Words("what cannot be read"), "JSON", type(error).__name__) from None
+
+
+def _comma(error: json.JSONDecodeError) -> int:
+    """Give the place of a comma with nothing behind it, which Pythons before 3.13 do not name; -1 if it is not that."""
+    before = error.doc[: error.pos].rstrip(" \t\n\r")
+    if error.doc[error.pos : error.pos + 1] in ("}", "]") and before.endswith(","):
+        return len(before) - 1
+    return error.pos if error.doc[error.pos : error.pos + 1] == "," and "railing" in error.msg else -1
+
+
+def _place(error: json.JSONDecodeError) -> str:
+    pos = _comma(error)
+    pos = error.pos if pos < 0 else pos
+    column = pos - error.doc.rfind("\n", 0, pos)
+    return f"line {error.doc.count(chr(10), 0, pos) + 1}, column {column}"
+
+
+def _why(error: json.JSONDecodeError) -> str:
+    return error.msg if _comma(error) < 0 else "a comma with nothing behind it"
 
 
 def _members(text: str) -> Iterator[tuple[str, Any]]:
@@ -150,7 +169,7 @@ class _Reader:
     def name(self, ident: str) -> bytes:
         """Give the name of a user; raise ``ConfigError`` if it is none."""
         name = self._encode(ident, "", ident)
-        if not is_name(name):
+        if len(name) > MAX_NAME:
             raise self.refuse(ident, "", Words(f"a name of {len(name)} bytes"), "at most 255")
         return name
 
@@ -198,7 +217,7 @@ class _Reader:
         if not isinstance(names, list):
             raise self.refuse(ident, key, _kind(names), "a list of strings")
         try:
-            encoded = tuple([under(self._prefix, name.encode()) for name in names])
+            encoded = tuple([under(self._prefix, name.encode(errors=RAW)) for name in names])
         except (AttributeError, UnicodeEncodeError):
             for i, name in enumerate(names):
                 self._encode(ident, f"{key}[{i}]", name)
@@ -208,7 +227,7 @@ class _Reader:
     def _patterns(self, ident: str, fields: dict[str, Any], key: str) -> tuple[bytes, ...]:
         names = self._names(ident, fields, key)
         for i, name in enumerate(fields[key]):
-            if not is_pattern(name.encode()):
+            if not is_pattern(name.encode(errors=RAW)):
                 raise self.refuse(ident, f"{key}[{i}]", name, "a pattern such as a.b, a.* or a.>")
         return names
 
@@ -216,7 +235,7 @@ class _Reader:
         if not isinstance(text, str):
             raise self.refuse(ident, key, _kind(text), "a string")
         try:
-            return text.encode()
+            return text.encode(errors=RAW)
         except UnicodeEncodeError:
             raise self.refuse(ident, key, Words("half of a surrogate pair"), "Unicode text") from None
 

@@ -127,11 +127,24 @@ def publish(words: tuple[str, ...], file: str | None, timeout: float, server: Se
     Several words are put together with blanks between them; without any, or with "-", standard input is the payload,
     byte by byte.  Succeeds when the broker has taken it.
     """
-    from brokerkit.cli import conversation
-
     if words and file is not None:
         raise click.UsageError("give words or --file, not both")
-    payload = _payload(words, file)
+    _publish(_payload(words, file), timeout, server, channels)
+
+
+@hpfeeds.command(hidden=True)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--timeout", type=click.FloatRange(min=0), default=PUBLISH_TIMEOUT, show_default=True, help="Seconds.")
+@_login_options
+def sendfile(file: str, timeout: float, server: Server, channels: list[bytes]) -> None:
+    """Publish what is in FILE: the original's word for ``publish --file``."""
+    _publish(_payload((), file), timeout, server, channels)
+
+
+def _publish(payload: bytes, timeout: float, server: Server, channels: list[bytes]) -> None:
+    """Publish to every channel, and end when the broker has taken it."""
+    from brokerkit.cli import conversation
+
     caller = Ears(server.name, server.secret)
     try:
         frames = b"".join(caller.publish(channel, payload) for channel in channels)

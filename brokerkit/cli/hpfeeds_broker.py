@@ -82,6 +82,7 @@ def hpfeeds_broker(
     debug: bool,
 ) -> None:
     """Run an hpfeeds broker, with the options of the original."""
+    tlscert, tlskey = tlscert or None, tlskey or None  # the original takes "" for nothing, as from ${CERT:-}
     if (tlscert is None) != (tlskey is None):
         _refuse("must have --tlskey AND --tlscert, or neither")
     if tlscert is not None and endpoints and bind is None:

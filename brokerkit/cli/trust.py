@@ -134,7 +134,9 @@ def tls_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--tls-name", default="", metavar="NAME", help="Name in the broker's certificate, if not HOST."),
         click.option("--key", type=_FILE, help="Key of --cert, if it is not in the same file."),
         click.option("--cert", type=_FILE, help="Certificate to show to the broker, in PEM."),
-        click.option("--ca", type=_FILE, help="Certificates of the authorities to trust, in PEM; the system's if not."),
+        click.option(
+            "--ca", "--tlscert", "ca", type=_FILE, help="Certificates of whom to trust, in PEM; the system's if not."
+        ),
         click.option("--tls", is_flag=True, help="Talk TLS; the other flags of TLS imply it."),
     ):
         wrapped = option(wrapped)

@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 BOTH = (PUBLISH, SUBSCRIBE)
 
 
+def test_names_that_are_not_utf8() -> None:
+    """Some sensors send Latin-1: the variable has the byte as it is, and so has the name, in lists too."""
+    environ = {"HPFEEDS_J\udcfcRG_SECRET": "secret", "HPFEEDS_J\udcfcRG_PUBCHANS": "caf\udce9,b"}
+    source = EnvUsers(environ)
+    user = source.requestAvatarId(UsernamePassword(b"j\xfcrg", b"secret"))
+    assert (user.name, user.owner) == (b"j\xfcrg", "j\\xfcrg")
+    assert [user.grants.permits(PUBLISH, name) for name in (b"caf\xe9", b"caf\xc3\xa9")] == [True, False]
+    assert source.names() == [b"j\xfcrg"]
+    assert source.where(user.name, PUBLISH, None) == "environment variable HPFEEDS_J\\xfcRG_SECRET"
+    assert source.users([b"j\xfcrg"]).keys() == {b"j\xfcrg"}
+
+
 def login(environ: Mapping[str, str], name: bytes = b"test", secret: bytes = b"secret") -> User:
     """Log in with name and password."""
     return EnvUsers(environ).requestAvatarId(UsernamePassword(name, secret))

@@ -168,7 +168,9 @@ def test_the_line_of_a_bad_entry() -> None:
     ("content", "message"),
     [
         (b"", "line 1, column 1: found something else, expected JSON (Expecting value)"),
-        (b'{"ann": {"secret": "hush",}}', "line 1, column 27: found something else, expected JSON"),
+        (b'{"ann": {"secret": "hush",}}', "line 1, column 26: found something else, expected JSON (a comma with"),
+        (b'{"ann": {"pubchans": [1,\n]}}', "line 1, column 24: found something else, expected JSON (a comma with"),
+        (b'{"ann": {"token": "t", "publish": []},\n}', "line 1, column 38: found something else, expected JSON"),
         (b'{"ann": "hush', "line 1, column 9: found something else, expected JSON"),
         (b'{"\xff": 1}', "file: found other bytes at 2, expected UTF-8"),
         (b"[" * 200_000, "file: found what cannot be read, expected JSON (RecursionError)"),
@@ -184,6 +186,15 @@ def test_the_line_of_a_bad_entry() -> None:
 def test_bad_files(content: bytes, message: str) -> None:
     """What is not JSON, or not an object with one member for each user, is refused with its place."""
     assert refusal(content).replace(f"{PATH}:1: ", f"{PATH}: ").startswith(f"{PATH}: {message}")
+
+
+def test_names_that_are_not_utf8() -> None:
+    """Some sensors send Latin-1: a byte that is not UTF-8 is written as Python writes it, in idents and channels."""
+    table = parse(b'{"j\\udcfcrg": {"owner": "", "secret": "x", "pubchans": ["caf\\udce9"], "subchans": []}}', PATH)
+    known = table.find(UsernamePassword(b"j\xfcrg", b"x"))
+    assert known is not None
+    assert known.user.name == b"j\xfcrg"
+    assert [known.user.grants.permits("publish", name) for name in (b"caf\xe9", b"caf\xc3\xa9")] == [True, False]
 
 
 def test_shared_token() -> None:

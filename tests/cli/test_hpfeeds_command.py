@@ -146,8 +146,8 @@ def test_files(plain: Broker, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(EVERY_BYTE * 1000)
     listening = Subscriber(plain, "-c", "chan.one", "-n", "2", "--output-dir", str(tmp_path / "out"))
-    for _ in range(2):
-        assert run(words(plain, "publish", "-c", "chan.one", "--file", str(source))).returncode == 0
+    for action in (["publish", "--file"], ["sendfile"]):  # the second is the original's word
+        assert run(words(plain, action[0], "-c", "chan.one", *action[1:], str(source))).returncode == 0
     assert listening.end() == (b"", b"", 0)
     written = list((tmp_path / "out").iterdir())
     assert [path.read_bytes() for path in written] == [EVERY_BYTE * 1000] * 2

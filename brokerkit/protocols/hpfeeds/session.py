@@ -46,7 +46,8 @@ _CATEGORIES = {  # by the beginning of what is answered
     "Authkey not allowed to pub": "no-pub-permission",
     "Authkey not allowed to sub": "no-sub-permission",
 }
-_GIVEN_UP = {"deadline": "deadline-timer-expired", "limit": "backlog-limit"}
+_EXPIRED = "deadline-timer-expired"  # the original's word for a slow reader that is given up
+_GIVEN_UP = {"deadline": _EXPIRED, "limit": _EXPIRED}
 NONCE = 4  # bytes; clients written in C read exactly these
 
 
