@@ -7,6 +7,7 @@ import errno
 import socket
 from hashlib import sha1
 from pathlib import Path
+from ssl import SSLContext, create_default_context
 from struct import pack
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -467,21 +468,35 @@ class OnSockets(TestCase):
         assert str(caught.value) == expected
 
     def test_a_reader_that_has_stopped_is_reset(self) -> Deferred[None]:
-        """At its deadline, plain or TLS does not matter: the peer's system gets a reset, and the memory is free."""
-        return Deferred.fromCoroutine(self.stopped())
+        """At its deadline the peer's system gets a reset, and the memory is free."""
+        return Deferred.fromCoroutine(self.stopped("tcp:port=0:interface=127.0.0.1", None))
 
-    async def stopped(self) -> None:
+    def test_a_reader_that_has_stopped_by_tls_is_reset(self) -> Deferred[None]:
+        """The same, without waiting for TLS to say goodbye."""
+        from tests.test_endpoints import write_certificates
+
+        made = TemporaryDirectory()
+        self.addCleanup(made.cleanup)
+        write_certificates(Path(made.name))
+        context = create_default_context(cafile=f"{made.name}/own.crt")
+        text = f"tls:port=0:interface=127.0.0.1:key={made.name}/own.key:cert={made.name}/own.crt"
+        return Deferred.fromCoroutine(self.stopped(text, context))
+
+    async def stopped(self, text: str, context: SSLContext | None) -> None:
         """Subscribe, read no more, and let others publish."""
         from brokerkit.protocols.hpfeeds.session import Settings
 
-        [listener] = self.start("tcp:port=0:interface=127.0.0.1", settings=Settings(outbox_deadline=0.5))
+        [listener] = self.start(text, settings=Settings(outbox_deadline=0.5))
         caller = socket.create_connection(("127.0.0.1", listener.port.getHost().port), timeout=5)
         self.addCleanup(caller.close)
+        if context is not None:
+            caller = await deferToThread(context.wrap_socket, caller, server_hostname="localhost")
+            self.addCleanup(caller.close)
         while not listener.sessions:
             await deferLater(reactor, 0.01)
         nonce = (await deferToThread(caller.recv, 1000))[-4:]
         digest = sha1(nonce + b"secret").digest()  # noqa: S324  the protocol's own
-        caller.sendall(frame(2, b"ann", digest) + frame(4, b"ann", b"a"))
+        await deferToThread(caller.sendall, frame(2, b"ann", digest) + frame(4, b"ann", b"a"))
         local = listener.broker.client()
         [session] = listener.sessions
         while session.client is None or not session.client.subscriptions:
@@ -493,8 +508,10 @@ class OnSockets(TestCase):
             await deferLater(reactor, 0.02)
         assert session.outbox.pending == 0
         assert listener.counts.slow_readers == {"deadline": 1}
+        raw = socket.socket(fileno=caller.detach())  # beneath TLS, which takes a reset for an end
+        self.addCleanup(raw.close)
         with pytest.raises(ConnectionResetError):
-            await deferToThread(read_on, caller)
+            await deferToThread(read_on, raw)
 
     def test_no_such_device(self) -> None:
         """The start ends with one line that says so."""
