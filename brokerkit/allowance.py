@@ -20,7 +20,7 @@ BURST = 1.0  # seconds' worth of messages that may be published ahead of the rat
 
 @attrs.frozen
 class Allowance:
-    """The limits of one user; 0 stands for none.
+    """The limits of one user; 0 stands for no limit, and -1 (subscriptions, payload) for nothing at all.
 
     ``connections`` and ``subscriptions`` (of each connection) are numbers, ``payload`` is bytes without headers,
     ``rate`` is messages in a second that each connection may publish.
@@ -30,6 +30,13 @@ class Allowance:
     subscriptions: int = 0
     payload: int = 0
     rate: float = 0.0
+
+    def within(self, other: Allowance) -> Allowance:
+        """Give the narrower of the two, limit by limit."""
+        if other is UNBOUNDED:
+            return self
+        pairs = zip(attrs.astuple(self), attrs.astuple(other), strict=True)
+        return Allowance(*(min(one or two, two or one) for one, two in pairs))
 
 
 UNBOUNDED = Allowance()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.application.service import Service as IsService
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.plugin import getPlugins
 from twisted.python import usage
@@ -25,8 +27,7 @@ from brokerkit.descriptors import raise_limit
 from brokerkit.errors import ConfigError, OperatorError
 from brokerkit.garbage import settle
 from brokerkit.interfaces import ICheckerPlugin
-from brokerkit.legacy_metrics import OFF
-from brokerkit.metrics import Exporter
+from brokerkit.metric_styles import OFF
 from brokerkit.place import USERS, say_running, say_stopped
 from brokerkit.plugin import protocols
 from brokerkit.tally import Tally
@@ -78,6 +79,16 @@ def _refuse_twice(sources: list[Any], config: Config) -> None:
             raise ConfigError(config.source, "auth", name, "each source of users once")
 
 
+def _refuse_nobody(sources: Sequence[Any], config: Config) -> None:
+    """Raise ``ConfigError`` for a ``no_auth_user`` whom nobody can know: all users stand in the configuration."""
+    if not all(isinstance(source, ListedUsers) for source in sources):
+        return
+    for i, listen in enumerate(config.listen):
+        name = listen.no_auth_user
+        if name and name not in {entry.name for entry in config.users}:
+            raise ConfigError(f"{config.source}: listen[{i}]", "no_auth_user", name, "the name of one of the users")
+
+
 def _with_place(text: str, config: Config) -> str:
     """Say which store is meant by ``users``: the one in the data directory."""
     return f"users:{Path(config.data_dir) / USERS}" if text == "users" and config.data_dir is not None else text
@@ -99,7 +110,9 @@ def make_broker(
     if config.listen and not checkers:
         text = f"{config.source}: auth: nobody could log in; say who may, for example with --auth json:users.json"
         raise OperatorError(text)
+    _refuse_nobody(checkers, config)
     broker = Broker(reactor, checkers, config.name, login_deadline=config.login_deadline)
+    broker.tenants.put_all(config.tenants)
     if config.data_dir is not None:
         Control(broker, Path(config.data_dir)).setServiceParent(broker)  # type: ignore[no-untyped-call]
     for checker in checkers:
@@ -113,6 +126,8 @@ def make_broker(
             raise ConfigError(where, error.key, error.found, error.expected, error.hint) from None
         service.setServiceParent(broker)
     if config.exporter is not None:
+        from brokerkit.metrics import Exporter  # slow to import, and only needed here
+
         if config.hpfeeds_metrics != OFF:
             broker.tally = Tally()
         address = configuration.parse_exporter(config.exporter, config.source)
@@ -208,13 +223,23 @@ class Program(MultiService):
         self.broker.reactor.callWhenRunning(self._say_ready)  # only from then on a signal stops it in good order
 
     def _say_ready(self) -> None:
-        signal.signal(signal.SIGHUP, lambda *_: self.broker.reactor.callFromThread(self.broker.look_again))
+        soon = self.broker.reactor.callFromThread
+        signal.signal(signal.SIGHUP, lambda *_: soon(self.broker.look_again))
+        signal.signal(signal.SIGUSR2, lambda *_: soon(self._go_slowly))
         log.info("brokerkit ready")
         if self._table:
             from brokerkit.cli.table import show  # rich is slow to import, and only needed here
 
             show(self.broker, self._directory, self._auth)
         settle()
+
+    def _go_slowly(self) -> None:
+        """Close connections little by little, then stop."""
+        self.broker.lame_duck().addCallback(self._end)
+
+    def _end(self, _: object) -> None:
+        with suppress(ReactorNotRunning):  # a signal to stop has come meanwhile
+            self.broker.reactor.stop()
 
     def _write_down(self, directory: Path) -> None:
         """Leave word for ``brokerkit pub`` and ``sub`` where this broker can be reached."""

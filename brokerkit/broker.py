@@ -6,18 +6,21 @@ It can be run by twistd or be a part of another program: build it from a ``Confi
 
 from __future__ import annotations
 
+from secrets import choice
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import MultiService
 from twisted.cred.credentials import IAnonymous
 from twisted.cred.portal import Portal
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import gatherResults, maybeDeferred
 
+from brokerkit.census import Census
 from brokerkit.checkers.first_match import DEADLINE, FirstMatch
+from brokerkit.checkers.source import Joins
 from brokerkit.client import Client, User
 from brokerkit.grants import ALL, Grants
 from brokerkit.hashing import Hashing
-from brokerkit.interfaces import INkeySignature
+from brokerkit.interfaces import IDelegated, IJwt, INkeySignature
 from brokerkit.listener import Listener
 from brokerkit.logins import Logins
 from brokerkit.reading import Reading
@@ -25,17 +28,21 @@ from brokerkit.realm import Mind, Realm
 from brokerkit.renewal import Renewal
 from brokerkit.revocation import Revocation
 from brokerkit.run import Origin
+from brokerkit.tenants import Tenants
 from brokerkit.throttle import Throttle
 from brokerkit.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from twisted.cred.checkers import ICredentialsChecker
     from twisted.cred.credentials import ICredentials
     from twisted.internet.defer import Deferred
+    from zope.interface.interface import InterfaceClass
 
     from brokerkit.tally import Tally
+
+BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
 class Broker(MultiService):
@@ -53,14 +60,22 @@ class Broker(MultiService):
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor = reactor
         self.name = name
+        self.server_id = "N" + "".join(choice(BASE32) for _ in range(55))  # in the form of a public key of NATS
+        self.started: float = reactor.seconds()  # since 1970
+        self.census = Census()
+        self.reload: Callable[[], None] = self.look_again  # what reads the configuration again; raises OperatorError
         self.turn = Turn()
         self.tally: Tally | None = None  # set before anybody connects, where counts by name are wanted
         self.reading = Reading(reactor, self.turn)
         self.realm = Realm(self.turn, reactor)
+        self.tenants = Tenants(self.realm, reactor)
         self.checkers = tuple(checkers)
         self.hashing = Hashing(reactor)
         self.hashing.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.users = FirstMatch(self.checkers, reactor, self.hashing.fits, login_deadline)
+        for checker in self.checkers:
+            if isinstance(checker, Joins):
+                checker.join(self)
         self.throttle = Throttle(reactor)
         self.logins = Logins(Portal(self.realm, [self.users]), self.throttle)
         self.revocation = Revocation(self.realm, self.users, reactor)
@@ -83,12 +98,26 @@ class Broker(MultiService):
     @property
     def admits_anonymous(self) -> bool:
         """Whether some source of users lets a peer in that gives no credentials."""
-        return IAnonymous in self.users.credentialInterfaces
+        return self._takes(IAnonymous)
 
     @property
     def takes_nkeys(self) -> bool:
         """Whether some source of users knows public keys, so that a nonce has to be offered."""
-        return INkeySignature in self.users.credentialInterfaces
+        return self._takes(INkeySignature)
+
+    @property
+    def takes_jwts(self) -> bool:
+        """Whether some source of users takes JWTs of NATS, so that a nonce has to be offered."""
+        return self._takes(IJwt)
+
+    def _takes(self, kind: InterfaceClass) -> bool:
+        """Say whether some source takes credentials of a kind now; what one could take is no matter of today."""
+        return any(kind in getattr(one, "offered", one.credentialInterfaces) for one in self.checkers)
+
+    @property
+    def delegates(self) -> bool:
+        """Whether somebody else is asked who may log in."""
+        return IDelegated in self.users.credentialInterfaces
 
     def look_again(self) -> None:
         """Have what looks whether its files have changed do so now: the certificates, and such sources of users."""
@@ -110,6 +139,11 @@ class Broker(MultiService):
         user = User(name.encode(), "program", grants, tenant=tenant)
         return Client(user, self.realm.router(tenant), self.turn, origin=Origin.CLIENT)
 
+    def lame_duck(self, duration: float | None = None, grace: float | None = None) -> Deferred[None]:
+        """Put every stream listener into lame duck mode (``Listener.lame_duck``); done when all clients are gone."""
+        ends = [listener.lame_duck(duration, grace) for listener in self.listeners]
+        return gatherResults(ends).addCallback(lambda _: None)
+
     async def start(self) -> None:
         """Start everything, or nothing; raise ``OperatorError`` when a port cannot be opened, with all closed again."""
         try:
@@ -118,6 +152,11 @@ class Broker(MultiService):
         except BaseException:
             await self.stop()
             raise
+
+    def stopService(self) -> Deferred[None]:
+        """Stop the services, the listeners among them."""
+        self.census.will_stop()
+        return super().stopService()  # type: ignore[no-untyped-call,no-any-return]
 
     async def stop(self) -> None:
         """Stop everything; done when every connection is closed."""

@@ -13,11 +13,11 @@ import attrs
 from brokerkit.allowance import UNBOUNDED, Allowance, Meter
 from brokerkit.deliver import deliver
 from brokerkit.errors import NotAllowed
-from brokerkit.grants import SUBSCRIBE, Grants
+from brokerkit.grants import ALL, SUBSCRIBE, Grants
 from brokerkit.router import Gate
 from brokerkit.run import Message, Origin, Spoken
 from brokerkit.subscription import Subscription
-from brokerkit.topics import is_pattern
+from brokerkit.topics import has_wildcard, is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -36,6 +36,8 @@ class User:
     ``source`` is the checker's own description, so that two sources with one name are not confused and a decision can
     be explained.  ``valid_until`` is a moment in seconds since 1970, 0 for ever.  ``proof`` is a digest of whatever
     proves the name: when it is another, those who are logged in have not proved what would have to be proved now.
+    ``protocols`` are those by which the user may come, all if there are none.  ``ticket`` is what the source wants to
+    see again when it is asked whether this is still true (``Source.again``).
     """
 
     name: bytes
@@ -46,6 +48,8 @@ class User:
     allowance: Allowance = UNBOUNDED
     valid_until: float = 0.0
     proof: bytes = attrs.field(default=b"", repr=False)
+    protocols: tuple[str, ...] = ()
+    ticket: object = attrs.field(default=None, repr=False, eq=False)
 
 
 def _stop(_: Batch) -> bool:
@@ -57,7 +61,7 @@ def _ending(then: Callable[[Subscription], None] | None) -> Callable[[Subscripti
 
     def ended(subscription: Subscription) -> None:
         owner: Client = subscription.owner  # type: ignore[assignment]  # only clients subscribe
-        owner.subscriptions.pop(subscription, None)
+        owner.forget(subscription)
         if then is not None:
             then(subscription)
 
@@ -69,6 +73,9 @@ class Client:
 
     __slots__ = (
         "_barred",
+        "_ending",
+        "_most",
+        "changed",
         "ended",
         "gate",
         "grants",
@@ -77,7 +84,9 @@ class Client:
         "meter",
         "origin",
         "outbox",
+        "past",
         "router",
+        "rtt",
         "subscriptions",
         "turn",
         "user",
@@ -94,10 +103,16 @@ class Client:
         self.origin = origin
         self.grants = user.grants  # what may be done here: all that the user may, unless something is barred
         self._barred: Collection[str] = frozenset()
+        self._ending: tuple[Callable[[Subscription], None] | None, Callable[[Subscription], None]] | None = None
         self.gate = Gate(router, self.grants, _stop)
-        self.meter = Meter.of(user.allowance)
+        allowance = self.allowance
+        self.meter = Meter.of(allowance)
+        self._most = allowance.subscriptions  # 0 for as many as it likes
         self.subscriptions: dict[Subscription, None] = {}
+        self.rtt = 0.0  # seconds that a question to the peer took last, 0 while that is not known
+        self.past = 0  # messages that were delivered to subscriptions which have ended
         self.ended: Callable[[str], None] | None = None  # told when the user may no longer be here, and in one word why
+        self.changed: Callable[[], None] | None = None  # told when other things are allowed than before
         self.lost: Callable[[Subscription], None] | None = None  # told of a subscription that may no longer be held
         self.left: Callable[[Client], None] | None = None  # told when the client has left
 
@@ -117,6 +132,18 @@ class Client:
         run.name = self.user.name
         run.origin = self.origin
         return deliver(run, self.gate)
+
+    def answer(self, run: Run) -> int:
+        """Publish what no grant covers, because its topic was named as the one for answers; within a turn.
+
+        Gives the number of messages.
+        """
+        run.sender = self
+        run.name = self.user.name
+        run.origin = self.origin
+        count = deliver(run, Gate(self.router, ALL, _stop, self.gate.unheard))
+        self.gate.messages += count
+        return count
 
     def _deliver_measured(self, run: Run, meter: Meter) -> int:
         fitting = meter.fitting(run)
@@ -146,7 +173,7 @@ class Client:
     def subscribe(
         self,
         pattern: bytes,
-        receive: Callable[[Batch], None] | None = None,
+        receive: Callable[[Batch], object] | None = None,
         *,
         framing: Framing | None = None,
         tag: bytes = b"",
@@ -164,12 +191,12 @@ class Client:
         if not literal and not is_pattern(pattern):
             text = f"{pattern!r} is not a pattern"
             raise ValueError(text)
-        grants = self.grants
-        if not grants.permits(SUBSCRIBE, pattern, literal=literal):
+        literal = literal or not has_wildcard(pattern)
+        if not self.grants.permits(SUBSCRIBE, pattern, literal=literal, queue=queue):
             text = f"{self.user.name!r} may not subscribe to {pattern!r}"
             raise NotAllowed(text, fatal=False)
         if self.full:
-            text = f"{self.user.name!r} may not have more than {self.user.allowance.subscriptions} subscriptions"
+            text = f"{self.user.name!r} may not have more than {self.allowance.subscriptions} subscriptions"
             raise NotAllowed(text, fatal=False)
         subscription = Subscription(
             pattern,
@@ -182,12 +209,18 @@ class Client:
             owner=self,
             mute=None if echo else self,
             origin=self.origin,
-            filter=self._filter(pattern, literal=literal),
-            ended=_ending(ended),
+            filter=self._filter(pattern, queue, literal=literal),
+            ended=self._ending_with(ended),
         )
         self.subscriptions[subscription] = None
         self.router.add(subscription)
         return subscription
+
+    def _ending_with(self, then: Callable[[Subscription], None] | None) -> Callable[[Subscription], None]:
+        """Give what ``_ending`` gives, the same one again for whoever has many subscriptions."""
+        if self._ending is None or self._ending[0] is not then:
+            self._ending = then, _ending(then)
+        return self._ending[1]
 
     def unsubscribe(self, subscription: Subscription, after: int = 0) -> None:
         """End a subscription: now, or when ``after`` messages, counted from its beginning, have been delivered."""
@@ -196,8 +229,19 @@ class Client:
             subscription.left = left
             self.router.changed(subscription)
             return
-        self.subscriptions.pop(subscription, None)
+        self.forget(subscription)
         self.router.remove(subscription)
+
+    def forget(self, subscription: Subscription) -> None:
+        """Take note that a subscription is over."""
+        if subscription in self.subscriptions:
+            del self.subscriptions[subscription]
+            self.past += subscription.messages
+
+    @property
+    def delivered(self) -> int:
+        """The messages that were delivered here."""
+        return self.past + sum([subscription.messages for subscription in self.subscriptions])
 
     def take_over(self, former: Client) -> None:
         """Become the owner of another client's subscriptions: the same connection has logged in anew.
@@ -205,10 +249,12 @@ class Client:
         Those that this user could not have made, or that are another tenant's, end.  What was published too fast is
         owed still.
         """
-        self.meter = Meter.of(self.user.allowance, former.meter)
+        self._measure(former.meter)
         subscriptions, former.subscriptions = former.subscriptions, {}
+        self.past += former.past
         for subscription in subscriptions:
             if former.router is not self.router:
+                self.past += subscription.messages
                 former.router.remove(subscription)
                 self._tell(subscription)
                 continue
@@ -219,14 +265,28 @@ class Client:
             self._review(subscription)
 
     @property
+    def allowance(self) -> Allowance:
+        """What the user may have and do here, and its tenant."""
+        return self.user.allowance.within(self.router.limits)
+
+    def measure(self) -> None:
+        """Hold what is done against other limits from now on."""
+        self._measure(self.meter)
+
+    def _measure(self, former: Meter | None) -> None:
+        allowance = self.allowance
+        self.meter = Meter.of(allowance, former)
+        self._most = allowance.subscriptions
+
+    @property
     def full(self) -> bool:
         """Whether the user has as many subscriptions here as it may have."""
-        return 0 < self.user.allowance.subscriptions <= len(self.subscriptions)
+        return 0 != self._most <= len(self.subscriptions)
 
     def become(self, user: User) -> None:
         """Go on as what the source now says of the same user: rights are new at once, subscriptions without one end."""
         self.user = user
-        self.meter = Meter.of(user.allowance, self.meter)
+        self.measure()
         self._take_grants()
 
     def bar(self, actions: Collection[str]) -> None:
@@ -240,20 +300,22 @@ class Client:
         self.gate.change(self.grants)
         for subscription in list(self.subscriptions):
             self._review(subscription)
+        if self.changed is not None:
+            self.changed()
 
     def _review(self, subscription: Subscription) -> None:
-        grants, pattern, literal = self.grants, subscription.pattern, subscription.literal
-        if not grants.permits(SUBSCRIBE, pattern, literal=literal):
+        pattern, literal, queue = subscription.pattern, subscription.literal, subscription.queue
+        if not self.grants.permits(SUBSCRIBE, pattern, literal=literal, queue=queue):
             self.unsubscribe(subscription)
             self._tell(subscription)
             return
-        former, subscription.filter = subscription.filter, self._filter(pattern, literal=literal)
+        former, subscription.filter = subscription.filter, self._filter(pattern, queue, literal=literal)
         if former is not subscription.filter:
             self.router.changed(subscription)
 
-    def _filter(self, pattern: bytes, *, literal: bool) -> Grants | None:
+    def _filter(self, pattern: bytes, queue: bytes, *, literal: bool) -> Grants | None:
         """Give the grants to ask at each match, if a denial reaches into the pattern."""
-        return self.grants if not literal and self.grants.denies_part(pattern) else None
+        return self.grants if not literal and self.grants.denies_part(pattern, queue) else None
 
     def _tell(self, subscription: Subscription) -> None:
         if self.lost is not None:
@@ -261,6 +323,7 @@ class Client:
 
     def leave(self) -> None:
         """End all subscriptions; what is queued in the outbox stays there."""
+        self.past = self.delivered
         subscriptions, self.subscriptions = self.subscriptions, {}
         for subscription in subscriptions:
             self.router.remove(subscription)

@@ -21,9 +21,11 @@ from cattrs.gen import make_dict_structure_fn
 from twisted.internet.abstract import isIPv6Address
 
 from brokerkit import topics
-from brokerkit.checkers.entry import Entry, read_all
+from brokerkit.checkers.entry import DEFAULT_RIGHTS, Entry, read_all
 from brokerkit.errors import ConfigError, OperatorError, Words
-from brokerkit.legacy_metrics import MODERN, STYLES
+from brokerkit.metric_styles import MODERN, STYLES
+from brokerkit.tenant import Tenant  # noqa: TC001  cattrs reads the annotations
+from brokerkit.tenant_tables import read_tenants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,7 +47,8 @@ class Listen:
 
     ``settings`` is an instance of the class that the protocol's plugin names; ``None`` stands for its defaults.  What
     is asked of clients' certificates is read by ``brokerkit.tls``; from where one may connect, and for what (``mode``),
-    by ``brokerkit.entrance``.
+    by ``brokerkit.entrance``.  Where a ``tenant`` is named, users of others are refused;
+    ``no_auth_user`` is who gives no credentials, if anybody may do so.
     """
 
     protocol: str
@@ -58,6 +61,8 @@ class Listen:
     certificate_pattern: str | None = None
     mode: str = "both"
     networks: tuple[str, ...] = ()
+    tenant: str | None = None
+    no_auth_user: str = ""
 
 
 @attrs.frozen
@@ -76,12 +81,18 @@ class Config:
     login_deadline: float = 1.5
     login_cache: float = 2.0
     users: tuple[Entry, ...] = ()
+    tenants: tuple[Tenant, ...] = ()
     listen: tuple[Listen, ...] = ()
     hpfeeds_metrics: str = MODERN
     source: str = "configuration"
 
 
-_TOP_KEYS = tuple(field.name for field in attrs.fields(Config) if field.name != "source")
+_TABLES = {"tenants": "tenant"}  # what a list of tables is headed, where that is not the field's name
+_TOP_KEYS = (
+    *(_TABLES.get(field.name, field.name) for field in attrs.fields(Config) if field.name != "source"),
+    DEFAULT_RIGHTS,
+)
+_READ_APART = ("users", "tenant", DEFAULT_RIGHTS)
 _LISTEN_KEYS = tuple(field.name for field in attrs.fields(Listen) if field.name != "settings")
 
 
@@ -106,7 +117,7 @@ def structure(
     """
     try:
         _check_keys(data, _TOP_KEYS)
-        others = {key: value for key, value in _with_list(data).items() if key != "users"}
+        others = {key: value for key, value in _with_list(data).items() if key not in _READ_APART}
         config = _converter(plugins).structure({**others, "source": source}, Config)
     except (_Unfit, ClassValidationError, IterableValidationError) as error:
         raise _explain(error, source) from None
@@ -117,7 +128,8 @@ def structure(
     return attrs.evolve(
         config,
         data_dir=_absolute(config.data_dir, Path(source).parent, source),
-        users=read_all(data.get("users", ()), source, user_lines),
+        users=read_all(data.get("users", ()), source, user_lines, data.get(DEFAULT_RIGHTS)),
+        tenants=read_tenants(data.get("tenant", ()), source),
     )
 
 

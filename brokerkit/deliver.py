@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
-from brokerkit.run import Batch, Origin, may_cross
+from brokerkit.grants import PUBLISH
+from brokerkit.run import Batch, Carried, Origin, may_cross, renamed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from brokerkit.framing import Framing
+    from brokerkit.mapping import Mapper
     from brokerkit.route import Member, Only, Route
     from brokerkit.router import Gate, Router
-    from brokerkit.run import Run
+    from brokerkit.run import Message, Path, Run
     from brokerkit.subscription import Subscription
 
 log = Logger()
@@ -50,6 +52,7 @@ def deliver(run: Run, gate: Gate) -> int:
         if route is None or route.stale or route.generation != router.generation:
             route = gate.miss(topic)
             if route is None:
+                batch.topic = router.mapped(topic)  # that is what may not be published
                 if gate.refused(batch):
                     continue
                 break
@@ -61,6 +64,7 @@ def deliver(run: Run, gate: Gate) -> int:
         elif route.only is None or not _deliver_only(batch, route.only):
             _deliver(batch, gate, route)
     gate.messages += passed
+    router.messages += passed
     return passed
 
 
@@ -83,11 +87,16 @@ def _deliver_only(batch: Batch, only: Only) -> bool:
 
 def _deliver(batch: Batch, gate: Gate, route: Route) -> None:
     """Give a batch as a whole to those who take it so, and message by message to the others."""
-    frames = _spell(batch, route)
+    if route.mapper is not None:
+        _deliver_mapped(batch, gate, route, route.mapper)
+        return
+    frames = _spell(batch, route) if not (route.further and route.piecemeal) else None
     if frames is None:
         _deliver_each(batch, gate, route)
         return
-    heard = _deliver_whole(batch, frames, route, gate.router)
+    heard = _deliver_whole(batch, frames, route)
+    for other in route.further:
+        heard = _deliver_further(renamed(batch, other.topic), other, gate.router) or heard
     if route.groups:
         _share(batch, gate, route, heard=heard)
     elif not heard and gate.unheard is not None:
@@ -112,9 +121,7 @@ def _spell(batch: Batch, route: Route) -> list[tuple[bytes, tuple[Subscription, 
     return frames
 
 
-def _deliver_whole(
-    batch: Batch, frames: list[tuple[bytes, tuple[Subscription, ...]]], route: Route, router: Router
-) -> bool:
+def _deliver_whole(batch: Batch, frames: list[tuple[bytes, tuple[Subscription, ...]]], route: Route) -> bool:
     """Give a batch to all who take it as it is; say whether anybody did."""
     heard = False
     count = batch.stop - batch.start
@@ -127,9 +134,48 @@ def _deliver_whole(
                 heard = True
     for s in route.others:
         if s.alive and (s.mute is None or s.mute is not sender):
-            heard = True
-            _hand_over(s, batch, router)
+            heard = _hand_over(s, batch) or heard
     return heard
+
+
+def _deliver_further(batch: Batch, route: Route, router: Router) -> bool:
+    """Give a batch to those in other tenants who call its topic as it is called now; say whether anybody took it."""
+    frames = _spell(batch, route)
+    if frames is not None:
+        return _deliver_whole(batch, frames, route)
+    run, topic = batch.run, batch.topic
+    heard = False
+    for i in range(batch.start, batch.stop):
+        heard = _deliver_one(Batch(run, topic, i, i + 1), route, router) or heard
+    return heard
+
+
+def _deliver_mapped(batch: Batch, gate: Gate, route: Route, mapper: Mapper) -> None:
+    """Publish a batch under what a mapping makes of its topic, message by message where that is not always the same."""
+    if mapper.fixed:
+        _pass_mapped(batch, gate, route.topic)
+        return
+    for i in range(batch.start, batch.stop):
+        one = Batch(batch.run, batch.topic, i, i + 1)
+        topic = mapper(batch.topic)
+        if topic is None or gate.grants.permits(PUBLISH, topic):
+            _pass_mapped(one, gate, topic)
+        elif not gate.refused(renamed(one, topic)):
+            break
+
+
+def _pass_mapped(batch: Batch, gate: Gate, topic: bytes | None) -> None:
+    """Publish what has been mapped; nowhere, if there is no topic."""
+    if topic is None:
+        if gate.unheard is not None:
+            gate.unheard(batch)
+        return
+    batch = renamed(batch, topic)
+    route = gate.router.route(topic)
+    if batch.run.origin is Origin.CLIENT:
+        _deliver(batch, gate, route)
+    else:
+        _deliver_each(batch, gate, route)
 
 
 def _share(batch: Batch, gate: Gate, route: Route, *, heard: bool) -> None:
@@ -142,6 +188,9 @@ def _share(batch: Batch, gate: Gate, route: Route, *, heard: bool) -> None:
 
 def _deliver_each(batch: Batch, gate: Gate, route: Route) -> None:
     """Give a batch message by message to everyone: what cannot be spelled as a whole, or may not go everywhere."""
+    if route.mapper is not None:
+        _deliver_mapped(batch, gate, route, route.mapper)
+        return
     for one, now in _one_by_one(batch, gate, route):
         given = _deliver_one(one, now, gate.router)
         if not given and gate.unheard is not None:
@@ -153,10 +202,7 @@ def _one_by_one(batch: Batch, gate: Gate, route: Route) -> Iterator[tuple[Batch,
     topic, run = batch.topic, batch.run
     for i in range(batch.start, batch.stop):
         if route.stale or route.generation != gate.router.generation:
-            fresh = gate.miss(topic)
-            if fresh is None:
-                return
-            route = fresh
+            route = gate.router.route(topic)
         yield Batch(run, topic, i, i + 1), route
 
 
@@ -170,8 +216,9 @@ def _deliver_one(one: Batch, route: Route, router: Router) -> bool:
                     heard = True
     for s in route.others:
         if _takes(s, one):
-            heard = True
-            _hand_over(s, one, router)
+            heard = _hand_over(s, one) or heard
+    for other in route.further:
+        heard = _deliver_one(renamed(one, other.topic), other, router) or heard
     return _give_to_groups(one, route, router) or heard
 
 
@@ -201,10 +248,11 @@ def _give_to_one(tiers: tuple[tuple[Member, ...], ...], one: Batch, router: Rout
     for able in (True, False):
         for members in tiers:
             first = randrange(len(members))  # noqa: S311  a fair share, not a secret
-            for s, head in members[first:] + members[:first]:
+            for s, head, topic in members[first:] + members[:first]:
                 outbox = s.outbox
                 fit = able if outbox is None else outbox.open and outbox.able is able
-                if fit and _takes(s, one) and _give(s, head, one, router):
+                seen = one if topic is None else renamed(one, topic)
+                if fit and _takes(s, one) and _give(s, head, seen, router):
                     return True
     return False
 
@@ -212,8 +260,7 @@ def _give_to_one(tiers: tuple[tuple[Member, ...], ...], one: Batch, router: Rout
 def _give(s: Subscription, head: object, one: Batch, router: Router) -> bool:
     if s.framing is not None:
         return _put(s, s.framing, head, one, router)
-    _hand_over(s, one, router)
-    return True
+    return _hand_over(s, one)
 
 
 def _put(s: Subscription, framing: Framing, head: object, one: Batch, router: Router) -> bool:
@@ -229,28 +276,30 @@ def _put(s: Subscription, framing: Framing, head: object, one: Batch, router: Ro
         return False
     s.outbox.put(frame)  # type: ignore[union-attr]
     s.messages += 1
-    if s.left > 0 and _use_up(s, router):
+    if s.left > 0 and _use_up(s):
         _end(s)
     return True
 
 
-def _hand_over(s: Subscription, batch: Batch, router: Router) -> None:
-    """Call a subscriber that is a function; what it raises costs nobody else a message."""
+def _hand_over(s: Subscription, batch: Batch) -> bool:
+    """Call a subscriber that is a function, and say whether anybody heard; what it raises hurts nobody else."""
     s.messages += len(batch)
-    last = s.left > 0 and _use_up(s, router)  # before the call: what it publishes itself must not be one too many
+    last = s.left > 0 and _use_up(s)  # before the call: what it publishes itself must not be one too many
+    heard: object = True
     try:
-        s.receive(batch)  # type: ignore[misc]
+        heard = s.receive(batch)  # type: ignore[misc]
     except Exception:
         log.failure("the subscriber of {pattern!r} failed", pattern=s.pattern)
     if last:
         _end(s)
+    return heard is not False
 
 
-def _use_up(s: Subscription, router: Router) -> bool:
+def _use_up(s: Subscription) -> bool:
     """Count one message of those that are left; say whether it was the last, behind which nothing is delivered."""
     s.left -= 1
-    if not s.left:
-        router.remove(s)
+    if not s.left and s.router is not None:
+        s.router.remove(s)
     return not s.left
 
 
@@ -261,6 +310,16 @@ def _end(s: Subscription) -> None:
             s.ended(s)
     except Exception:
         log.failure("whoever is told of the end of {pattern!r} failed", pattern=s.pattern)
+
+
+def pass_on(message: Message, sender: Run, router: Router, path: Path) -> bool:
+    """Publish one message in another tenant, in the name of who sent it here; no grant is asked.
+
+    Says whether anybody took it.  ``path`` is what has carried it from tenant to tenant, the last step included.
+    """
+    run = Carried([message])
+    run.sender, run.name, run.origin, run.path = sender.sender, sender.name, sender.origin, path
+    return _deliver_one(Batch(run, message.topic, 0, 1), router.route(message.topic), router)
 
 
 def deliver_to(s: Subscription, run: Run) -> None:

@@ -45,15 +45,15 @@ def barred(mode: str, where: str) -> frozenset[str]:
     return BARRED[mode]
 
 
-def read_networks(texts: Iterable[str], where: str) -> tuple[Network, ...]:
-    """Read networks and single addresses, as 10.0.0.0/8 and ::1; raise ``ConfigError``."""
+def read_networks(texts: Iterable[str], where: str, key: str = "networks") -> tuple[Network, ...]:
+    """Read networks and single addresses, as 10.0.0.0/8 and ::1; raise ``ConfigError`` naming the ``key``."""
     found = []
     for text in texts:
         try:
             found.append(_unmapped(ip_network(text)))
         except ValueError as error:
             expected = "addresses and networks such as 10.0.0.0/8 and ::1"
-            raise ConfigError(where, "networks", text, expected, str(error)) from None
+            raise ConfigError(where, key, text, expected, str(error)) from None
     return tuple(found)
 
 
@@ -99,6 +99,11 @@ class Entrance:
         self.inside = 0
         self.from_address: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+
+    def bound(self, most: int, most_each: int) -> None:
+        """Let in so many from now on; whoever is inside stays."""
+        self._most = most
+        self._most_each = most_each
 
     def turns_away(self, host: str, told: int) -> bool:
         """Say whether to close a connection as soon as it is accepted; ``told`` are refused already, and still here.

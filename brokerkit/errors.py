@@ -72,27 +72,49 @@ class LoginFailed(ClientError):
 
 
 class UnknownUser(UnauthorizedLogin):
-    """One source of users does not know the name: the next one is asked."""
+    """One source of users does not know the name: the next one is asked.
+
+    ``why`` is for the log, where there is more to say.
+    """
+
+    def __init__(self, *arguments: object, why: str = "") -> None:
+        """Take what ``UnauthorizedLogin`` takes."""
+        super().__init__(*arguments)
+        self.why = why
 
 
 class WrongSecret(UnauthorizedLogin):
     """One source knows the user, and the secret is wrong: no other source is asked.
 
-    ``checked`` says that a password hash was checked, which takes its time.
+    ``checked`` says that a password hash was checked, which takes its time.  ``why`` is for the log.
     """
 
-    def __init__(self, *arguments: object, checked: bool = False) -> None:
+    def __init__(self, *arguments: object, checked: bool = False, why: str = "") -> None:
         """Take what ``UnauthorizedLogin`` takes."""
         super().__init__(*arguments)
         self.checked = checked
+        self.why = why
 
 
 class Expired(UnauthorizedLogin):
     """The user is known, but was valid until a moment that has passed."""
 
 
+class NotHere(UnauthorizedLogin):
+    """The user is known, but may not come in here, or not now; ``why`` is for the log."""
+
+    def __init__(self, name: bytes, why: str) -> None:
+        """Take the name of the user, and the reason."""
+        super().__init__(name)
+        self.why = why
+
+
 class TooManyConnections(UnauthorizedLogin):
     """The user has as many connections as it may have."""
+
+
+class TenantFull(TooManyConnections):
+    """The user's tenant has as many connections as it may have."""
 
 
 class TryAgain(UnauthorizedLogin):

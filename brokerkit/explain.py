@@ -14,8 +14,9 @@ from twisted.internet.defer import TimeoutError as TooSlow
 from twisted.internet.defer import maybeDeferred
 
 from brokerkit.checkers.source import Source
+from brokerkit.crossings import crossings, led_to
 from brokerkit.errors import BrokerError, WrongSecret
-from brokerkit.grants import NOTHING, SUBSCRIBE
+from brokerkit.grants import NOTHING, PUBLISH, SUBSCRIBE
 from brokerkit.notation import shown
 from brokerkit.remedies import Wish, newcomer, remedies, warning
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from brokerkit.checkers.known import Known
     from brokerkit.grants import Rule
     from brokerkit.notation import Name
+    from brokerkit.tenant import Tenant
 
 ALLOW, DENY, UNKNOWN = "ALLOW", "DENY", "UNKNOWN"
 PATIENCE = 5.0  # seconds that a source may take for one answer
@@ -126,18 +128,28 @@ async def _look_up(source: Source, name: bytes) -> Known | None:
 # -- explaining ---------------------------------------------------------------------------------------------------
 
 
-def explain(answers: Sequence[Answer], user: bytes, action: str, name: Name, now: float) -> Decision:
-    """Say whether the user may do that, and why; ``answers`` are in the order of the sources, ``now`` is in seconds."""
+def explain(
+    answers: Sequence[Answer], user: bytes, action: str, name: Name, now: float, tenants: Sequence[Tenant] = ()
+) -> Decision:
+    """Say whether the user may do that, and why; ``answers`` are in the order of the sources, ``now`` is in seconds.
+
+    ``tenants`` are those of the configuration: their mappings and imports have a say in it.
+    """
     for place, answer in enumerate(answers):
         if answer.decides:
-            decision = _decide(answer, user, action, name, now)
+            decision = _decide(answer, user, action, name, now, tenants)
             notes = [*_before(answers[:place]), *decision.notes, *_behind(answers[place + 1 :])]
             return attrs.evolve(decision, notes=tuple(notes))
-    text = f"no source of users knows {shown(user)!r}"
-    first = _writable(answers)
+    text = f"no source of users knows {shown(user)!r}" if not _is_jwt(user) else "no source of users knows that JWT"
+    first = _writable(answers) if not _is_jwt(user) else ()
     steps = tuple(newcomer(user, action, name, answer.called) for answer in first)
     notes = [*_before(answers), *filter(None, (warning(name, answer.called) for answer in first))]
     return Decision(DENY, user, action, name, text, remedies=steps, notes=tuple(notes))
+
+
+def _is_jwt(user: bytes) -> bool:
+    """Say whether that is no name but a token, which may be a secret."""
+    return user.startswith(b"eyJ") and user.count(b".") > 1
 
 
 def _writable(answers: Sequence[Answer]) -> Sequence[Answer]:
@@ -166,8 +178,8 @@ def _behind(answers: Sequence[Answer]) -> list[str]:
     return notes
 
 
-def _decide(answer: Answer, user: bytes, action: str, name: Name, now: float) -> Decision:
-    decision = Decision(DENY, user, action, name, "", answer.called)
+def _decide(answer: Answer, user: bytes, action: str, name: Name, now: float, tenants: Sequence[Tenant]) -> Decision:
+    decision = Decision(DENY, answer.known.user.name if answer.known else user, action, name, "", answer.called)
     if answer.down:
         text = f"{answer.called} cannot be asked, and no later source is asked then: {answer.down}"
         return attrs.evolve(decision, verdict=UNKNOWN, text=text)
@@ -178,15 +190,17 @@ def _decide(answer: Answer, user: bytes, action: str, name: Name, now: float) ->
         moment = datetime.fromtimestamp(until, UTC).isoformat()
         where = answer.source.where(user, action, None)
         return attrs.evolve(decision, where=where, text=f"the user was valid until {moment}")
-    return _rule(decision, answer.source, answer.known)
+    return _rule(decision, answer.source, answer.known, tenants)
 
 
-def _rule(decision: Decision, source: Source, known: Known) -> Decision:
+def _rule(decision: Decision, source: Source, known: Known, tenants: Sequence[Tenant]) -> Decision:
     """Go through the user's rules."""
-    action, name = decision.action, decision.name
+    action, tenant = decision.action, known.user.tenant
+    name = led_to(tenants, tenant, action, decision.name)
     access = known.user.grants.actions.get(action, NOTHING)
     allowed, rule = access.ruling(name.topic, literal=name.literal)
-    notes = [f"the topics are those of the tenant {known.user.tenant!r}"] if known.user.tenant else []
+    notes = [f"the topics are those of the tenant {tenant!r}"] if tenant else []
+    notes += crossings(tenants, tenant, action, decision.name)
     wish = Wish(decision.user, action, name, decision.source, getattr(source, "prefix", b""), access)
     if allowed and not name.literal:
         word = "left out" if action == SUBSCRIBE else "denied"
@@ -195,6 +209,8 @@ def _rule(decision: Decision, source: Source, known: Known) -> Decision:
         without = attrs.evolve(access, deny=()).ruling(name.topic, literal=name.literal)[1]
         notes += [f"{_shown(without)} would allow it, but a denial wins"] if without else []
     elif not allowed:
+        if known.user.grants.responses is not None and action == PUBLISH:
+            notes.append("it may publish answers to requests that it receives, wherever these want them")
         notes += filter(None, [warning(name, decision.source)])
     return attrs.evolve(
         decision,
@@ -218,4 +234,5 @@ def _reason(allowed: bool, rule: Rule | None, name: Name, rules: tuple[Rule, ...
 
 
 def _shown(rule: Rule) -> str:
-    return f"the {'literal name' if rule.literal else 'pattern'} {shown(rule.name)!r}"
+    queue = f" for the queue {shown(rule.queue)!r}" if rule.queue else ""
+    return f"the {'literal name' if rule.literal else 'pattern'} {shown(rule.name)!r}{queue}"

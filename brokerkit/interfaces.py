@@ -37,6 +37,29 @@ class INkeySignature(ICredentials):
         """Say whether the signature was made with that key."""
 
 
+class IJwt(ICredentials):
+    """A NATS JWT of a user, and the signature of a nonce that this broker has sent, made with the user's nkey."""
+
+    jwt = Attribute("str: the token, as the peer gives it.")
+    address = Attribute("str: the host that the peer comes from, empty if it has none.")
+
+    def is_signed_by(public_key: str) -> bool:
+        """Say whether the nonce was signed with that key."""
+
+
+class IDelegated(ICredentials):
+    """All that a client has shown, for somebody else to decide about."""
+
+    connect = Attribute("Mapping[str, object]: what it has said when it connected, in NATS' words.")
+    client = Attribute("Mapping[str, object]: what is known of the connection, in NATS' words.")
+
+
+class IVouched(ICredentials):
+    """Nothing was shown; the operator has said who such a peer is."""
+
+    username = Attribute("bytes: the name of the user.")
+
+
 class IAnonymousRequest(ICredentials):
     """A request over HTTP that shows no credentials; never a connection that has to log in."""
 
@@ -47,13 +70,15 @@ class IProtocolPlugin(Interface):
     Its objects are loaded by every ``twistd --help`` on the machine, so they import nothing heavy before they are asked
     for a service.  For a stream protocol, ``brokerkit.plugin.StreamProtocol`` implements this.
 
+    ``brokerkit run`` listens on the default endpoint of each, unless it has an attribute ``by_itself`` that is false.
+
     One that has actions beside publish and subscribe says so in an attribute ``actions``: a mapping of action to one
     line of help (see ``brokerkit.actions``).
     """
 
     name = Attribute("str: the word for the flag (``--name``), the configuration and the metrics.")
     description = Attribute("str: one line for the help.")
-    default = Attribute("str or None: the endpoint that ``brokerkit run`` listens on by itself.")
+    default = Attribute("str or None: the endpoint where none is said.")
 
     def settings() -> type:
         """Give the attrs class of what one listener of this protocol can be told, each field with a default."""
@@ -92,6 +117,11 @@ class ICaller(Interface):
     """
 
     ready = Attribute("bool: whether the login is done, as far as the protocol tells.")
+    upgrades = Attribute(
+        "bool: whether TLS begins in the midst of a connection; False if it is not there.  Who connects then sets"
+        " ``hold``, waits until ``offered`` is no longer None, and sends what ``login()`` gives, through TLS where"
+        " it is ``required`` or wanted."
+    )
 
     def receive(chunk: bytes) -> tuple[list[object], bytes]:
         """Take what came; give the ``Message``s in it and the bytes to send now.

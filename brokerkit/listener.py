@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
-from brokerkit.endpoints import explain_bind_failure, said, server_endpoint, tune, where_bound
+from brokerkit.departure import Departure
+from brokerkit.endpoints import explain_bind_failure, opening, said, tune, where_bound
 from brokerkit.entrance import BOTH, Entrance, barred, read_networks
-from brokerkit.errors import ConfigError, OperatorError
+from brokerkit.errors import ConfigError, OperatorError, Words
 from brokerkit.outbox import Limits
+from brokerkit.securing import Layers
 from brokerkit.tls import clients
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IAddress, IListeningPort
     from twisted.python.failure import Failure
 
@@ -67,6 +71,7 @@ class Listener(Service):
         """Take what to listen for; nothing is opened before the service starts."""
         self.broker = broker
         self.clock: Any = broker.reactor
+        self.seconds: Callable[[], float] = broker.reactor.seconds
         self.protocol = listen.protocol
         self.listen = listen
         self.settings = settings
@@ -86,11 +91,32 @@ class Listener(Service):
         self.factory = SessionFactory(self, session)
         self.shared = session.prepare(self)
         self.port: IListeningPort | None = None
-        self._emptied: Deferred[None] | None = None
+        self._waiting: list[Deferred[None]] = []  # for the last connection to be gone
+        self._departure: Departure | None = None
         asked = clients(listen)
         self.asks_certificates = asked is not None and asked.required
         self.naming = asked.naming if asked is not None else None
-        self._endpoint = server_endpoint(listen.endpoint, broker.reactor, listen.protocol, asked, broker.renewal)
+        found = opening(listen.endpoint, broker.reactor, listen.protocol, asked, broker.renewal)
+        self.served = found.served  # what makes TLS, if there is TLS
+        self.is_tls = found.served is not None
+        self.terms = session.terms(self, found.served)
+        self.layers: Any = None if self.terms is None else Layers(self, self.terms)
+        self._endpoint = found.whole if self.terms is None else found.below
+
+    def become(self, listen: Listen, settings: Settings) -> None:
+        """Go on as another ``Listen`` says: what begins from now on follows it, and the port stays open.
+
+        Where it listens has to be the same; a certificate may be in other files only where TLS begins in the midst of
+        a connection.  Raises ``ConfigError``, and changes nothing, for what cannot be.
+        """
+        fresh = type(self)(self.broker, listen, self.factory.session, settings)
+        if fresh.terms is None and (self.is_tls or fresh.is_tls) and listen.endpoint != self.listen.endpoint:
+            raise ConfigError(self.protocol, "endpoint", Words("other files of TLS"), "those that it was opened with")
+        for name in ("listen", "settings", "limits", "barred", "shared", "asks_certificates", "naming", "is_tls"):
+            setattr(self, name, getattr(fresh, name))
+        self.terms = fresh.terms
+        self.layers = None if self.terms is None else Layers(self, self.terms)
+        self.entrance.bound(settings.max_connections, settings.max_connections_per_address)
 
     def _said(self) -> tuple[str, tuple[str, ...]]:
         """Give mode and networks, which stand in the endpoint or beside it, but not in both."""
@@ -145,6 +171,7 @@ class Listener(Service):
         """Take note of a connection; say whether there is room for it."""
         self.counts.accepted += 1
         self.sessions.add(session)
+        self.broker.census.enter(session)
         return self.entrance.enter(session.host)
 
     def closed(self, session: Session, *, inside: bool) -> None:
@@ -152,11 +179,13 @@ class Listener(Service):
         if session in self.sessions:
             self.sessions.discard(session)
             self.counts.bytes_out += session.outbox.sent
+            self.broker.census.leave(session)
             if inside:
                 self.entrance.leave(session.host)
-        if self._emptied is not None and not self.sessions:
-            emptied, self._emptied = self._emptied, None
-            emptied.callback(None)
+        if self._waiting and not self.sessions:
+            waiting, self._waiting = self._waiting, []
+            for emptied in waiting:
+                emptied.callback(None)
 
     def stopService(self) -> Deferred[None]:
         """Listen no more, let every connection take its last bytes, then cut it; done when all are gone."""
@@ -164,19 +193,52 @@ class Listener(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        await self._shut()
+        if self._departure is not None:
+            self._departure.stop()
+        if not self.sessions:
+            return
+        with self.broker.turn:
+            for session in list(self.sessions):
+                session.close("shutdown")
+        alarm = self.clock.callLater(GRACE, self._cut)
+        await self._emptied()
+        if alarm.active():
+            alarm.cancel()
+
+    def lame_duck(self, duration: float | None = None, grace: float | None = None) -> Deferred[None]:
+        """Listen no more, and close the connections one by one over ``duration`` seconds; done when all are gone.
+
+        For the first ``grace`` seconds of those they are only told, if their protocol has words for it.  Without times
+        they are those of the settings.  Asked for again, it goes on as it was.
+        """
+        settings = self.settings
+        duration = settings.lame_duck_duration if duration is None else duration
+        grace = settings.lame_duck_grace_period if grace is None else grace
+        return Deferred.fromCoroutine(self._depart(duration, grace))
+
+    async def _depart(self, duration: float, grace: float) -> None:
+        await self._shut()
+        if self._departure is None:
+            log.info("{protocol}: lame duck mode: no new connections", protocol=self.protocol)
+            self.broker.census.will_go()
+            self._departure = Departure(self, duration, grace)
+            self._departure.begin()
+        if self.sessions:
+            await self._emptied()
+        self._departure.stop()
+
+    async def _shut(self) -> None:
+        """Close the port."""
         port, self.port = self.port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
-        if not self.sessions:
-            return
-        emptied = self._emptied = Deferred[None]()
-        with self.broker.turn:
-            for session in list(self.sessions):
-                session.close()
-        alarm = self.clock.callLater(GRACE, self._cut)
-        await emptied
-        if alarm.active():
-            alarm.cancel()
+
+    def _emptied(self) -> Deferred[None]:
+        """Give what is done when the last connection is gone."""
+        emptied = Deferred[None]()
+        self._waiting.append(emptied)
+        return emptied
 
     def _cut(self) -> None:
         for session in list(self.sessions):
@@ -210,8 +272,8 @@ class SessionFactory(Factory):
     def __init__(self, listener: Listener, session: type[Session]) -> None:
         """Make sessions of that class, belonging to that listener."""
         self._listener = listener
-        self._session = session
+        self.session = session
 
-    def buildProtocol(self, addr: IAddress | None) -> Session:  # noqa: ARG002
-        """Give the session of a new connection."""
-        return self._session(self._listener)
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:  # noqa: ARG002
+        """Give the session of a new connection, or what stands before it."""
+        return self.session.make(self._listener)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, fail
 
-from brokerkit.errors import Expired, Throttled, TooBusy, TooManyConnections, TryAgain
+from brokerkit.errors import Expired, NotHere, Throttled, TooBusy, TooManyConnections, TryAgain
 from brokerkit.interfaces import IClient, IToken
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Logins:
 
     def _refused(self, failure: Failure, mind: Mind, name: bytes) -> Failure:
         self._decided(mind.address)
-        if failure.check(UnauthorizedLogin) and not failure.check(TryAgain, Expired, TooManyConnections):
+        if failure.check(UnauthorizedLogin) and not failure.check(TryAgain, Expired, NotHere, TooManyConnections):
             self._throttle.failed(mind.address, name)
         return failure
 

@@ -24,8 +24,10 @@ from twisted.web.server import Site
 
 from brokerkit.endpoints import explain_bind_failure, where_bound
 from brokerkit.errors import OperatorError
-from brokerkit.legacy_metrics import MODERN, OriginalNumbers
+from brokerkit.legacy_metrics import OriginalNumbers
+from brokerkit.metric_styles import MODERN
 from brokerkit.notation import shown
+from brokerkit.tenant import UNNAMED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,10 +39,12 @@ if TYPE_CHECKING:
 
     from brokerkit.broker import Broker
     from brokerkit.listener import Listener
+    from brokerkit.router import Router
 
 log = Logger()
 
 USERS = 100  # names of users that get a label value of their own
+TENANTS = 100  # tenants that get a label value of their own
 IDLE = 30.0  # seconds after which a silent HTTP connection is closed
 
 
@@ -55,6 +59,7 @@ class Numbers:
         """Give every metric of the broker."""
         yield from self._listeners()
         yield from self._heart()
+        yield from self._tenants()
         yield self._users()
         yield from self._logins()
         yield from self._sources()
@@ -102,13 +107,44 @@ class Numbers:
 
     def _heart(self) -> Iterator[Metric]:
         routers = list(self._broker.realm.routers.values())
-        subscriptions = sum(r.subscriptions for r in routers)
+        subscriptions = sum(r.subscriptions - r.serving for r in routers)
         unspellable = sum(r.unspellable for r in routers)
         yield GaugeMetricFamily("brokerkit_subscriptions", "Subscriptions.", subscriptions)
         yield _counter(
             "brokerkit_unspellable_messages",
             "Deliveries left out: the receiving protocol cannot say them.",
             unspellable,
+        )
+
+    def _tenants(self) -> Iterator[Metric]:
+        """Give what each tenant has and does; beyond ``TENANTS`` of them the smallest are summed up as ``other``."""
+        realm = self._broker.realm
+        routers = sorted(realm.routers.items(), key=lambda item: -item[1].subscriptions)
+        labels = {name: (name or UNNAMED) if i < TENANTS else "other" for i, (name, _) in enumerate(routers)}
+        counts: list[tuple[type[GaugeMetricFamily | CounterMetricFamily], str, str, Callable[[str, Router], int]]] = [
+            (GaugeMetricFamily, "clients", "Clients that are logged in.", lambda name, _: realm.population[name]),
+            (
+                GaugeMetricFamily,
+                "subscriptions",
+                "Subscriptions, imports included.",
+                lambda _, r: r.subscriptions - r.serving,
+            ),
+            (CounterMetricFamily, "messages", "Messages published.", lambda _, r: r.messages),
+        ]
+        for kind, word, text, read in counts:
+            sums: Counter[str] = Counter()
+            for name, router in routers:
+                sums[labels[name]] += read(name, router)
+            family = kind(f"brokerkit_tenant_{word}", text, labels=["tenant"])
+            for name, value in sums.items():
+                family.add_metric([name], value)
+            yield family
+        exchange = self._broker.tenants.exchange
+        yield GaugeMetricFamily(
+            "brokerkit_requests_open", "Requests of other tenants without an answer.", len(exchange)
+        )
+        yield _counter(
+            "brokerkit_requests_dropped", "Such requests that later ones took the place of.", exchange.dropped
         )
 
     def _users(self) -> Metric:

@@ -62,8 +62,15 @@ class Notations:
         return Name(topic, literal, text)
 
     def spell(self, name: Name) -> dict[str, str | None]:
-        """Give how each protocol writes a name; ``None`` where it cannot."""
-        return {word: self._spelled(word, name) for word in self._ways}
+        """Give how each protocol writes a name; ``None`` where it cannot.
+
+        One that writes names as another does is left out, unless there is a listener for it.
+        """
+        return {
+            word: self._spelled(word, name)
+            for word, way in self._ways.items()
+            if word in self._prefixes or not getattr(way, "like", "")
+        }
 
     def _spelled(self, word: str, name: Name) -> str | None:
         for prefix in self._prefixes.get(word, {b"": None}):

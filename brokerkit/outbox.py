@@ -178,6 +178,14 @@ class Outbox:
         if self._waiting is not None:
             self._waiting.discard(call)
 
+    def move(self, transport: object) -> None:
+        """Write to another transport from now on, such as TLS above the one before; nothing may be waiting."""
+        if not self._direct:
+            self._transport.unregisterProducer()  # type: ignore[attr-defined]
+        self._transport = transport
+        self._direct = False
+        transport.registerProducer(self, True)  # type: ignore[attr-defined]
+
     # -- emptying ---------------------------------------------------------------------------------------------------
 
     def flush(self) -> bool:

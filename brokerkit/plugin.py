@@ -26,6 +26,7 @@ class StreamProtocol:
 
     ``session`` and ``caller`` are dotted names of classes; ``notation`` is that of a module with the two functions of
     ``INotation``, which is not needed where names are written as topics are.
+    ``like`` is the protocol whose names it writes in the same way, if there is one.
     ``actions`` are those that it brings beside publish and subscribe, each with a line of help.
     """
 
@@ -39,6 +40,7 @@ class StreamProtocol:
         caller: str | None = None,
         notation: str | None = None,
         actions: Mapping[str, str] | None = None,
+        like: str = "",
     ) -> None:
         """Take the names; nothing is imported yet."""
         self.name = name
@@ -48,6 +50,7 @@ class StreamProtocol:
         self._caller = caller
         self._notation = notation
         self.actions = dict(actions or {})
+        self.like = like
 
     def settings(self) -> Any:  # noqa: ANN401  the session's own class
         """Give the session's settings class."""

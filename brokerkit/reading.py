@@ -151,7 +151,7 @@ class _ReadTogether(tcp.Connection):
         self._reading = reading
         super().__init__(*arguments)
 
-    def expect(self, size: int) -> None:
+    def make_room(self, size: int) -> None:
         """Take note that a frame of ``size`` bytes has begun, 0 for none: large ones are read several at a time."""
         self.room = min(max(AHEAD * size, CHUNK), MOST) if size > CHUNK // 2 else CHUNK
 

@@ -97,8 +97,8 @@ def newcomer(user: bytes, action: str, name: Name, source: str) -> str:
 
 def _undo(wish: Wish, rule: Rule) -> str:
     if wish.kind == "users":
-        return f"brokerkit user deny {_word(wish.user)} {wish.action} {_word(rule.name)} --undo{_store(wish)}"
-    return f"take the denial {shown(rule.name)!r} of {wish.action} from {shown(wish.user)!r} in {wish.source}"
+        return f"brokerkit user deny {_word(wish.user)} {wish.action} {_word(rule.text)} --undo{_store(wish)}"
+    return f"take the denial {shown(rule.text)!r} of {wish.action} from {shown(wish.user)!r} in {wish.source}"
 
 
 def _own(wish: Wish) -> str:
@@ -150,6 +150,10 @@ def _kastlex(wish: Wish) -> str:
     return f"add {_quoted(wish.entry)} to {action!r} of {_quoted(wish.user)} in the permissions file of {wish.source}"
 
 
+def _jwt(wish: Wish) -> str:
+    return f"give the user a JWT in which {shown(wish.as_pattern)!r} is among what it may {wish.action}"
+
+
 def _anonymous(wish: Wish) -> str:
     return f"add {shown(wish.as_pattern)!r} to the patterns that the source anonymous has for {wish.action}"
 
@@ -167,6 +171,7 @@ _KINDS: dict[str, Callable[[Wish], str]] = {
     "database": _sql("auth_keys", "identifier", ("publish", "subscribe")),
     "env": _env,
     "json": _json,
+    "jwt": _jwt,
     "kastlex": _kastlex,
     "listed": _listed,
     "mongodb": _mongodb,

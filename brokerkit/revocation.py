@@ -160,10 +160,10 @@ class Revocation(Service):
                 known: Mapping[bytes, Known] = await asked.ask(source.users, [name for _, name in some])
             except UnauthorizedLogin:
                 return False
-            await self._compare([(known.get(key[1]), here[key]) for key in some])
+            await self._compare(source, [(known.get(key[1]), here[key]) for key in some])
         return True
 
-    async def _compare(self, answers: Iterable[tuple[Known | None, tuple[Client, ...]]]) -> None:
+    async def _compare(self, source: Source, answers: Iterable[tuple[Known | None, tuple[Client, ...]]]) -> None:
         """Do to each client what the record of its user asks for, with a pause where there are many."""
         count = 0
         for known, clients in answers:
@@ -175,7 +175,7 @@ class Revocation(Service):
                 if self._stopped:
                     raise CancelledError
                 count += 1
-                self._judge(client, user)
+                self._judge(client, source.again(client.user, user))
 
     async def _breathe(self) -> None:
         """Let others have their turn."""

@@ -18,15 +18,19 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+from brokerkit.allowance import UNBOUNDED
 from brokerkit.grants import PUBLISH
 from brokerkit.route import Route
+from brokerkit.run import Origin
+from brokerkit.topics import matches, meet
 from brokerkit.trie import Trie
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
     from brokerkit.grants import Grants
-    from brokerkit.run import Batch, Origin
+    from brokerkit.mapping import Mapper, Placed
+    from brokerkit.run import Batch
     from brokerkit.subscription import Subscription
 
 ROUTES = 8192  # topics that a router remembers
@@ -53,10 +57,17 @@ class Router:
         self._patterns = Trie()
         self._routes: dict[bytes, Route] = {}
         self._once: set[bytes] = set()
-        self._interest: dict[Interest, int] = {}
+        self._interest: dict[tuple[bytes, bool, bytes, Origin], int] = {}  # as in `Interest`, but cheaper to make
         self._watchers: list[Callable[[Interest, bool], None]] = []
         self.subscriptions = 0
+        self.serving = 0  # of them, the broker's own
+        self.added = 0  # subscriptions that there have ever been
+        self.asked = self.matched = 0  # topics that were looked up here, and those that the cache did not have
         self.unspellable = 0
+        self.messages = 0  # that were published here
+        self.limits = UNBOUNDED  # of each client here, beside its user's own
+        self.mappers: tuple[Mapper, ...] = ()
+        self.taken: tuple[Taken, ...] = ()
 
     def add(self, subscription: Subscription) -> None:
         """Deliver to ``subscription`` from the next message on."""
@@ -66,9 +77,14 @@ class Router:
         else:
             self._patterns.add(name, subscription)
         subscription.alive = True
+        subscription.router = self
         self.subscriptions += 1
+        self.added += 1
+        self.serving += subscription.origin is Origin.SERVICE
         self.changed(subscription)
         self._count(subscription, +1)
+        if self.taken:
+            self._shade(subscription)
 
     def remove(self, subscription: Subscription) -> None:
         """Deliver nothing more to ``subscription``; removing twice does nothing."""
@@ -84,11 +100,16 @@ class Router:
         else:
             self._patterns.remove(name, subscription)
         self.subscriptions -= 1
+        self.serving -= subscription.origin is Origin.SERVICE
         self.changed(subscription)
         self._count(subscription, -1)
+        if subscription.shadows is not None:
+            self._lift(subscription)
 
     def changed(self, subscription: Subscription) -> None:
         """Throw away the routes that ``subscription`` takes part in, or will."""
+        for shadow in subscription.shadows or ():
+            shadow.router.changed(shadow)  # type: ignore[union-attr]  # it has been added there
         if subscription.literal:
             route = self._routes.pop(subscription.pattern, None)
             if route is not None:
@@ -104,29 +125,93 @@ class Router:
 
     def route(self, topic: bytes) -> Route:
         """Give the current route of a topic, from the cache or made new."""
+        self.asked += 1
         route = self._routes.get(topic)
         if route is not None and route.generation == self.generation:
             return route
+        self.matched += 1
         known = route is not None
         route = Route(topic, self.match(topic), self.generation)
-        if known or topic in self._once:
+        if known or self.comes_again(topic):
             self._keep(topic, route)
-        else:
-            if len(self._once) >= SEEN_ONCE:
-                self._once.clear()
-            self._once.add(topic)
         return route
 
+    def comes_again(self, topic: bytes) -> bool:
+        """Say whether a topic has been asked for before, so that it is worth remembering."""
+        if topic in self._once:
+            return True
+        if len(self._once) >= SEEN_ONCE:
+            self._once.clear()
+        self._once.add(topic)
+        return False
+
     def _keep(self, topic: bytes, route: Route) -> None:
-        """Remember a route; make room by dropping the oldest."""
+        """Remember a route; make room by dropping some of the oldest, as looking for one costs as much as for many."""
         self._once.discard(topic)
-        old = self._routes.pop(topic, None)
-        if old is None and len(self._routes) >= ROUTES:
-            old = self._routes.pop(next(iter(self._routes)))
-        if old is not None:
-            old.stale = True
+        former = self._routes.pop(topic, None)
+        if former is not None:
+            former.stale = True
+        elif len(self._routes) >= ROUTES:
+            for old in list(islice(self._routes, ROUTES // 4)):
+                self._routes.pop(old).stale = True
         self._routes[topic] = route
         route.kept = True
+
+    @property
+    def remembered(self) -> Collection[Route]:
+        """The routes that are remembered, some of them old."""
+        return self._routes.values()
+
+    # -- what tenants take from each other, and where they lead what is published here --------------------------------
+
+    def take(self, taken: Iterable[Taken]) -> None:
+        """Take this, and nothing else, from the routers of other tenants: for who is here and for who comes."""
+        for subscription in self.everyone():
+            self._lift(subscription)
+        self.taken = tuple(taken)
+        if self.taken:
+            for subscription in self.everyone():
+                self._shade(subscription)
+
+    def everyone(self) -> list[Subscription]:
+        """Give all subscriptions of this tenant's own."""
+        found = [s for same in self._literals.values() for s in same]
+        found.extend(self._patterns)
+        return [s for s in found if s.original is None]
+
+    def _shade(self, subscription: Subscription) -> None:
+        """Have a subscription take part in what is imported; what is here for others' sake does not."""
+        if subscription.original is not None or subscription.origin is Origin.SERVICE:
+            return
+        shadows = [(taken.router, taken.shadow(subscription)) for taken in self.taken]
+        subscription.shadows = [shadow for _, shadow in shadows if shadow is not None] or None
+        for router, shadow in shadows:
+            if shadow is not None:
+                router.add(shadow)
+
+    @staticmethod
+    def _lift(subscription: Subscription) -> None:
+        shadows, subscription.shadows = subscription.shadows or (), None
+        for shadow in shadows:
+            shadow.router.remove(shadow)  # type: ignore[union-attr]  # it has been added there
+
+    def map(self, mappers: Iterable[Mapper]) -> None:
+        """Lead what is published here where these mappings say, and only these; the first that fits counts."""
+        self.mappers = tuple(mappers)
+        self.generation += 1
+
+    def mapper(self, topic: bytes) -> Mapper | None:
+        """Give the mapping of a topic, if there is one."""
+        for mapper in self.mappers:
+            if matches(mapper.pattern, topic):
+                return mapper
+        return None
+
+    def mapped(self, topic: bytes) -> bytes:
+        """Give where a message on a topic goes, as far as that is always the same."""
+        mapper = self.mapper(topic)
+        made = mapper(topic) if mapper is not None and mapper.fixed else None
+        return topic if made is None else made
 
     # -- interest ---------------------------------------------------------------------------------------------------
 
@@ -136,12 +221,12 @@ class Router:
         Gives the function that ends it.
         """
         for interest in list(self._interest):
-            watcher(interest, True)
+            watcher(Interest(*interest), True)
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
     def _count(self, s: Subscription, step: int) -> None:
-        interest = Interest(s.pattern, s.literal, s.queue, s.origin)
+        interest = (s.pattern, s.literal, s.queue, s.origin)
         count = self._interest.get(interest, 0) + step
         if count:
             self._interest[interest] = count
@@ -149,7 +234,7 @@ class Router:
             del self._interest[interest]
         if count == (step > 0):
             for watcher in list(self._watchers):
-                watcher(interest, step > 0)
+                watcher(Interest(*interest), step > 0)
 
 
 class Gate:
@@ -183,12 +268,63 @@ class Gate:
 
     def miss(self, topic: bytes) -> Route | None:
         """Give the route of a topic that the cache does not have; ``None`` if it may not be published."""
+        router = self.router
+        mapper = router.mapper(topic) if router.mappers else None
+        if mapper is not None:
+            return self._mapped(topic, mapper)
         if not self.grants.permits(PUBLISH, topic):
             return None
-        route = self.router.route(topic)
+        route = router.route(topic)
         if route.kept:
-            if len(self.routes) >= GATE_ROUTES and topic not in self.routes:
-                for old in list(islice(self.routes, GATE_ROUTES // 4)):
-                    del self.routes[old]
-            self.routes[topic] = route
+            self._keep(topic, route)
         return route
+
+    def permits(self, topic: bytes) -> bool:
+        """Say whether a topic may be published to; where a mapping leads by chance, that is asked for each message."""
+        mapper = self.router.mapper(topic)
+        if mapper is None:
+            return self.grants.permits(PUBLISH, topic)
+        made = mapper(topic) if mapper.fixed else None
+        return made is None or self.grants.permits(PUBLISH, made)
+
+    def _mapped(self, topic: bytes, mapper: Mapper) -> Route | None:
+        """Give the route of a topic that a mapping leads elsewhere: there one has to be allowed to publish."""
+        router = self.router
+        made = mapper(topic) if mapper.fixed else topic
+        if made is not None and mapper.fixed and not self.grants.permits(PUBLISH, made):
+            return None
+        if mapper.fixed and made == topic:
+            return router.route(topic)
+        route = Route(topic if made is None else made, (), router.generation)
+        route.mapper = mapper if made is not None else None
+        if router.comes_again(topic):
+            self._keep(topic, route)
+        return route
+
+    def _keep(self, topic: bytes, route: Route) -> None:
+        """Remember a route; make room by dropping some of the oldest."""
+        if len(self.routes) >= GATE_ROUTES and topic not in self.routes:
+            for old in list(islice(self.routes, GATE_ROUTES // 4)):
+                del self.routes[old]
+        self.routes[topic] = route
+
+
+class Taken:
+    """What a tenant takes from another: where it is found, and how a wish here is called there."""
+
+    __slots__ = ("placed", "router")
+
+    def __init__(self, router: Router, placed: Placed) -> None:
+        """Take it from that router."""
+        self.router = router
+        self.placed = placed
+
+    def shadow(self, subscription: Subscription) -> Subscription | None:
+        """Give the shadow of a subscription in the other tenant; ``None`` if it has no part in what is taken."""
+        placed, wish = self.placed, subscription.pattern
+        common = meet(placed.local, wish)
+        if subscription.literal:
+            common = wish if matches(placed.local, wish) else None
+        if common is None:
+            return None
+        return subscription.shadow(common if placed.there is None else placed.there(common), placed.here)

@@ -36,6 +36,8 @@ class Origin(Enum):
     ROUTE = "route"
     GATEWAY = "gateway"
 
+    __hash__ = object.__hash__  # members are compared by identity; an Enum's own is a call of Python for each look-up
+
 
 _MESH = (Origin.ROUTE, Origin.GATEWAY)
 
@@ -43,6 +45,10 @@ _MESH = (Origin.ROUTE, Origin.GATEWAY)
 def may_cross(source: Origin, target: Origin) -> bool:
     """Say whether what came from ``source`` may leave by ``target``: the mesh is full, nothing is forwarded twice."""
     return not (source in _MESH and target in _MESH)
+
+
+Path = tuple[object, ...]
+"""What has carried a message from one tenant to the next; nothing does so twice."""
 
 
 class Run:
@@ -53,6 +59,8 @@ class Run:
     """
 
     __slots__ = ("cuts", "name", "origin", "sender", "topics")
+
+    path: Path = ()
 
     def __init__(self) -> None:
         """Begin empty; sender, name and origin are set by the client that publishes it."""
@@ -138,6 +146,51 @@ class Batch:
         return self.run.headed(self.start)
 
 
+class Renamed(Run):
+    """The messages of another run, all under one other topic: what a tenant makes of them by a mapping or an import.
+
+    A framing whose pieces have nothing of the topic in them may take them from the batch ``as_it_was``.
+    """
+
+    __slots__ = ("_before", "_run", "_topic", "path")
+
+    def __init__(self, batch: Batch, topic: bytes) -> None:
+        """Show the run of that batch as if its topic were this one."""
+        run = batch.run  # without the constructor of a run: this one has no lists to fill
+        self.sender = run.sender
+        self.name = run.name
+        self.origin = run.origin
+        self.path = run.path
+        self._run = run
+        self._before = batch.topic
+        self._topic = topic
+
+    def __len__(self) -> int:
+        """Give the number of messages."""
+        return len(self._run)
+
+    def __getitem__(self, index: int) -> Message:
+        """Give the message under its other topic."""
+        return self._run[index]._replace(topic=self._topic)
+
+    def headed(self, index: int) -> bool:
+        """Say whether the message at ``index`` carries headers."""
+        return self._run.headed(index)
+
+    def sizes(self, start: int, stop: int) -> list[int]:
+        """Give the bytes of payload of each of the messages ``start`` to ``stop``."""
+        return self._run.sizes(start, stop)
+
+    def as_it_was(self, batch: Batch) -> Batch:
+        """Give the same messages as a batch of the run that they came in."""
+        return Batch(self._run, self._before, batch.start, batch.stop)
+
+
+def renamed(batch: Batch, topic: bytes) -> Batch:
+    """Give a view of the same messages under another topic."""
+    return Batch(Renamed(batch, topic), topic, batch.start, batch.stop)
+
+
 class Scanned(Run):
     """A run of places in the chunk that was read: where each message starts, and where the last one ends.
 
@@ -200,3 +253,9 @@ class Spoken(Run):
         """Forget all messages."""
         super().clear()
         self.messages.clear()
+
+
+class Carried(Spoken):
+    """What an import has carried from one tenant to another."""
+
+    __slots__ = ("path",)

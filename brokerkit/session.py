@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 from twisted.cred.credentials import Anonymous, ICredentials
 from twisted.cred.error import LoginFailed as NotAccepted
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
@@ -26,6 +27,7 @@ from brokerkit.errors import (
     NotAllowed,
     OverAllowance,
     ProtocolViolation,
+    TenantFull,
     Throttled,
     TooManyConnections,
     TooSlow,
@@ -37,7 +39,8 @@ from brokerkit.pacing import Pace
 from brokerkit.realm import Mind
 from brokerkit.resting import SHORT, Rest
 from brokerkit.run import Spoken
-from brokerkit.tls import NoName, failed_handshake, peer_name
+from brokerkit.securing import Securing
+from brokerkit.tls import NoName, failed_handshake, peer_names
 from brokerkit.topics import beneath, is_pattern, under
 from brokerkit.turn import SMALL
 from brokerkit.unfinished import Unfinished
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from brokerkit.framing import Framing
     from brokerkit.listener import Listener
     from brokerkit.run import Batch, Message, Run
+    from brokerkit.securing import Terms
     from brokerkit.subscription import Subscription
     from brokerkit.tally import Teller
 
@@ -75,6 +79,8 @@ class Settings:
     login_timeout: float = 10.0
     frame_timeout: float = 60.0
     keepalive: int = attrs.field(default=10, validator=attrs.validators.le(32767))  # the most that Linux takes
+    lame_duck_duration: float = 120.0
+    lame_duck_grace_period: float = 10.0
 
 
 class Session(Protocol):
@@ -94,7 +100,14 @@ class Session(Protocol):
         self.needs_login = True  # whether a peer must log in in time
         self.eager = True  # whether publishes may be taken in runs
         self.heard = True  # whether anything has come since somebody looked
+        self.prelude = False  # whether something has to be agreed upon first: what does so then calls the session
         self.received = 0  # bytes
+        self.messages = 0  # that it has published
+        self.cid = 0  # its number among all connections of the broker
+        self.started = self.heard_at = 0.0  # seconds since 1970
+        self.rtt = 0.0  # seconds that a question to the peer took last, 0 while that is not known
+        self.stalls = 0  # times that it was made to wait, because of slow readers or its own rate
+        self.cause: object = None  # what ends it: an error, or one word
         self.teller: Teller | None = None  # what counts by name, if somebody wants to know
         self._turn = listener.broker.turn
         self._counts = listener.counts
@@ -118,6 +131,20 @@ class Session(Protocol):
     def prepare(cls, listener: Listener) -> Any:  # noqa: ANN401, ARG003  the protocol's own business
         """Make what all sessions of one listener share (``listener.shared``)."""
         return None
+
+    @classmethod
+    def terms(cls, listener: Listener, served: Any) -> Terms | None:  # noqa: ANN401, ARG003  what makes TLS, or None
+        """Say how TLS begins where it is not beneath the whole connection; ``served`` is ``None`` without TLS.
+
+        Raises ``ConfigError`` for settings that cannot be meant.
+        """
+        return None
+
+    @classmethod
+    def make(cls, listener: Listener) -> Protocol:
+        """Give what a new connection begins with: a session, or something that stands before one."""
+        session = cls(listener)
+        return session if listener.terms is None else Securing(session, listener.terms, listener.layers)
 
     def make_wire(self) -> Any:  # noqa: ANN401  any object with feed, scan, next, settle and drop
         """Give this connection's wire."""
@@ -154,9 +181,24 @@ class Session(Protocol):
         """Give the error that answers one connection too many."""
         return ClientError("too many connections")
 
+    def introduced(self) -> tuple[str, str, str]:
+        """Give what the peer says of its program: the connection's name, the language, the version of its library."""
+        return "", "", ""
+
+    def claimed(self) -> str:
+        """Give the name that the peer wants to log in by, as far as one is known; never a secret."""
+        return ""
+
+    def tenant_full(self) -> ClientError:
+        """Give the error that answers one connection too many of a tenant."""
+        return self.too_many()
+
     def too_slow(self) -> ClientError:
         """Give the error that answers a frame which was begun and does not get on."""
         return TooSlow("too slow")
+
+    def will_go(self) -> None:
+        """Tell the peer, if the protocol has words for it, that the broker leaves soon: it had better go elsewhere."""
 
     def spell(self, error: ClientError) -> bytes:  # noqa: ARG002
         """Give the bytes that answer an error; empty for silence."""
@@ -173,12 +215,14 @@ class Session(Protocol):
     def connectionMade(self) -> None:
         """Begin."""
         listener = self.listener
+        self.cid = listener.broker.census.number()
+        self.started = self.heard_at = listener.seconds()
         transport: Any = self.transport
         peer = transport.getPeer()
         self.peer = f"{listener.protocol} {_address(peer)}"
         self.host = getattr(peer, "host", "")
         self._direct = isinstance(transport, Connection) and not transport.TLS
-        self._expect: Callable[[int], None] = getattr(transport, "expect", _unheeded)
+        self._make_room: Callable[[int], None] = getattr(transport, "make_room", _unheeded)
         self.outbox = Outbox(
             transport,
             self._turn,
@@ -189,15 +233,57 @@ class Session(Protocol):
             direct=self._direct,
         )
         self.wire = self.make_wire()
+        self._inside = listener.opened(self)
+        if not self.prelude:
+            self.speak()
+            self.expect()
+
+    def speak(self) -> None:
+        """Say the first words; whoever is one too many is told so then."""
         with self._turn:
-            self._inside = listener.opened(self)
             self.greet()
             if not self._inside:
-                self._told = not listener.entrance.seldom.may_say(self.host)
+                self._told = not self.listener.entrance.seldom.may_say(self.host)
                 self.refuse(self.too_many())
-            elif self.needs_login and self.client is None:
-                timeout = listener.settings.login_timeout
-                self._timer = listener.clock.callLater(timeout, self._late)
+
+    def expect(self) -> None:
+        """Wait for the peer's words from now on: nothing more has to be agreed upon before."""
+        if self.needs_login and self.client is None and not self._closing:
+            timeout = self.listener.settings.login_timeout
+            self._timer = self.listener.clock.callLater(timeout, self._late)
+
+    def move(self, transport: Any) -> bool:  # noqa: ANN401  any transport
+        """Go on upon another transport; say whether that is possible: nothing of what was said may be unsent."""
+        if self._closing:
+            return False
+        if self.outbox.pending:
+            self.disagree("tls", "it has not read what was said before")
+            return False
+        self.transport = transport
+        self._direct = False
+        self.outbox.move(transport)
+        return True
+
+    def come_from(self, host: str) -> None:
+        """Take this for the peer's address: a proxy that is trusted has said so."""
+        if self._inside:
+            self.listener.entrance.leave(self.host)
+            self._inside = self.listener.entrance.enter(host)
+        self.peer = self.outbox.peer = f"{self.listener.protocol} {host} by {self.host}"
+        self.host = host
+
+    def disagree(self, what: str, problem: str) -> None:
+        """Hang up without a word, since ``what`` has to come before the first one (``tls``) came to nothing."""
+        if not self._closing:
+            self._not_agreed(what, problem)
+            self.close()
+
+    def _not_agreed(self, what: str, problem: str) -> None:
+        self.cause = self.cause or what
+        self._counts.error(what)
+        if not self._told:
+            self._told = True
+            log.info("{peer}: {what}: {problem}", peer=self.peer, what=what, problem=problem)
 
     def dataReceived(self, chunk: bytes) -> None:
         """Parse and do what has come in, and write what that caused."""
@@ -206,6 +292,7 @@ class Session(Protocol):
         if self._closing:
             return
         self.heard = True
+        self.heard_at = self.listener.seconds()
         turn = self._turn
         turn.depth += 1  # what `with turn:` does, at a third of the price: this is the message path
         try:
@@ -213,10 +300,10 @@ class Session(Protocol):
             self._advance()
             if self.wire.chunk:
                 self._unfinished.grow(len(chunk), len(self.wire))
-                self._expect(self.wire.need)
+                self._make_room(self.wire.need)
             elif self._unfinished.size:
                 self._unfinished.size = 0
-                self._expect(0)
+                self._make_room(0)
         finally:
             turn.leave(small=len(chunk) <= SMALL)
         if turn.congested and not turn.depth:
@@ -228,8 +315,8 @@ class Session(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End: the subscriptions go, and nothing that is under way comes back."""
         if not self._told and (problem := failed_handshake(reason)):
-            self._counts.error("tls")
-            log.info("{peer}: tls: {problem}", peer=self.peer, problem=problem)
+            self._not_agreed("tls", problem)
+        self.cause = self.cause or ("closed" if reason.check(ConnectionDone) else "lost")
         self._gone = self._closing = True
         self._stop_timer()
         self._stop_waiting()
@@ -261,6 +348,7 @@ class Session(Protocol):
             self.refuse(error)
         except Exception:
             log.failure("{peer}: dropped because of a bug", peer=self.peer)
+            self.cause = "bug"
             self._counts.error("bug")
             self.drop()
         wire.settle()
@@ -286,6 +374,7 @@ class Session(Protocol):
     def _passed(self, run: Run, count: int) -> None:
         """Count the first messages of a run: those that were let through."""
         self._counts.messages_in += count
+        self.messages += count
         if self.teller is not None:
             self.teller.published(run, count)
 
@@ -330,8 +419,12 @@ class Session(Protocol):
 
         Raises the ``ClientError`` that answers a certificate which does not name exactly one user.
         """
+        return next(iter(self.certified_names()), b"")
+
+    def certified_names(self) -> tuple[bytes, ...]:
+        """Give all names in the peer's certificate, where several may count, the first to be tried first."""
         try:
-            return peer_name(self.transport, self.listener.naming)
+            return peer_names(self.transport, self.listener.naming)
         except NoName as error:
             if not self._told:
                 self._told = True
@@ -343,7 +436,9 @@ class Session(Protocol):
         """Ask the portal.  Nothing more is parsed before it has answered."""
         self._deciding = self._asking = True
         self._credentials = credentials
-        decision = self.listener.broker.login(credentials, Mind(self.outbox, address=self.host))
+        listener = self.listener
+        mind = Mind(self.outbox, address=self.host, protocol=listener.protocol, tenant=listener.listen.tenant)
+        decision = listener.broker.login(credentials, mind)
         decision.addCallbacks(self._let_in, self._turn_away)
         decision.addErrback(self._failed)
         self._asking = False
@@ -361,10 +456,12 @@ class Session(Protocol):
         client.gate.refused = self._refused
         client.ended = self._sent_away
         client.lost = self.lost
+        client.rtt = self.rtt
         if former is not None:
             client.take_over(former)
             former.leave()
         self._counts.logins += 1
+        self.listener.broker.census.logged_in(self)
         self._decided(self.welcome)
 
     def _turn_away(self, failure: Failure) -> None:
@@ -389,16 +486,22 @@ class Session(Protocol):
 
     def _answer(self, failure: Failure) -> ClientError:
         """Give the protocol's own words for a login that did not come about."""
+        if failure.check(TenantFull):
+            return self.tenant_full()
         if failure.check(TooManyConnections):
             return self.too_many()
         if failure.check(TryAgain) or not failure.check(NotAccepted):
             error = self.undecided()
             error.why = getattr(failure.value, "why", TryAgain.why)
             return error
-        return self.unwelcome(self._credentials or Anonymous())
+        error = self.unwelcome(self._credentials or Anonymous())
+        if why := getattr(failure.value, "why", ""):
+            error.why = f"{error.why or error.reply}: {why}"
+        return error
 
     def _sent_away(self, why: str) -> None:
         """Hear that the user may no longer be here."""
+        self.cause = why
         error = self.sent_away(why)
         if self.client is not None:
             error.why = f"{shown(self.client.user.name)} is sent away: {why}"
@@ -455,6 +558,7 @@ class Session(Protocol):
         seconds = meter.wait(self.listener.clock.seconds())
         if seconds > SHORT and not (self._rest.resting or self._gone or self._closing):
             self._counts.paced += 1
+            self.stalls += 1
             self._hold()
             self._rest.begin(seconds)
 
@@ -470,6 +574,11 @@ class Session(Protocol):
             with self._turn:
                 self.refuse(self.too_slow())
                 self.close()
+
+    @property
+    def closing(self) -> bool:
+        """Whether it is being hung up on, or is gone: nothing more is read."""
+        return self._closing
 
     @property
     def unread(self) -> int:
@@ -488,6 +597,7 @@ class Session(Protocol):
         if self._pace is None:
             self._pace = Pace(self.listener.clock, self._release)
         self._counts.paced += 1
+        self.stalls += 1
         self._hold()
         self._pace.wait_for(congested)
 
@@ -506,14 +616,16 @@ class Session(Protocol):
         if answer:
             self.outbox.put(answer)
         if error.fatal:
-            self.close()
+            self.close(error)
 
-    def close(self) -> None:
-        """Hang up when what is queued has been written; read nothing more."""
+    def close(self, cause: object = None) -> None:
+        """Hang up when what is queued has been written; read nothing more.  ``cause`` is an error, or one word."""
         if self._closing:
             return
         self._closing = True
+        self.cause = self.cause or cause
         self._stop_timer()
+        self.listener.broker.census.leave(self)
         self.wire.drop()
         self._leave()
         self.outbox.finish()
@@ -533,6 +645,7 @@ class Session(Protocol):
         if self._gone:
             return
         if why != "finished":
+            self.cause = self.cause or why
             self._counts.slow(why)
             self.drop()
         elif self._direct:

@@ -2,6 +2,9 @@
 
 There are two kinds.  A framed one has an ``outbox``, a ``framing`` and a ``tag`` (what the peer knows it by).  The
 other has ``receive``, a function that is called with each batch: the broker's own parts and embedding programs.
+
+A *shadow* is a subscription of one tenant's in the router of another, from which it imports: it stands for its
+``original`` there, under the pattern that the wish has there.  Whoever meets one delivers to the original.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from brokerkit.framing import Framing
     from brokerkit.grants import Grants
     from brokerkit.outbox import Outbox
+    from brokerkit.router import Router
     from brokerkit.run import Batch
 
 
@@ -25,7 +29,7 @@ class Subscription:
 
     ``mute`` is the sender whose messages are left out (its own client, when it asked for no echo).  ``left`` is the
     number of messages until it ends by itself, -1 for never.  ``filter`` are the grants to ask at each match, where a
-    denial reaches into the pattern.
+    denial reaches into the pattern.  ``receive`` may give ``False`` to say that nobody has heard what it was given.
     """
 
     __slots__ = (
@@ -33,16 +37,20 @@ class Subscription:
         "ended",
         "filter",
         "framing",
+        "here",
         "left",
         "literal",
         "messages",
         "mute",
         "origin",
+        "original",
         "outbox",
         "owner",
         "pattern",
         "queue",
         "receive",
+        "router",
+        "shadows",
         "tag",
     )
 
@@ -54,7 +62,7 @@ class Subscription:
         outbox: Outbox | None = None,
         framing: Framing | None = None,
         tag: bytes = b"",
-        receive: Callable[[Batch], None] | None = None,
+        receive: Callable[[Batch], object] | None = None,
         queue: bytes = b"",
         owner: object = None,
         mute: object = None,
@@ -78,3 +86,14 @@ class Subscription:
         self.messages = 0
         self.left = -1
         self.alive = False
+        self.router: Router | None = None  # that has it, or had it
+        self.original: Subscription | None = None  # whom a shadow stands for
+        self.here: Callable[[bytes], bytes] | None = None  # what a shadow's original calls a topic, if not the same
+        self.shadows: list[Subscription] | None = None  # of this one, in other tenants
+
+    def shadow(self, pattern: bytes, here: Callable[[bytes], bytes] | None) -> Subscription:
+        """Give a new shadow of this one: its wish is called ``pattern`` where the shadow is going to stand."""
+        shadow = Subscription(pattern, literal=self.literal, queue=self.queue, origin=self.origin)
+        shadow.original = self
+        shadow.here = here
+        return shadow

@@ -23,12 +23,12 @@ def has_wildcard(name: bytes) -> bool:
 
 def has_empty_token(name: bytes) -> bool:
     """Say whether two dots meet, or a dot stands at an end, or there is nothing at all."""
-    return not name or name.startswith(b".") or name.endswith(b".") or b".." in name
+    return b".." in b"." + name + b"."
 
 
 def is_pattern(name: bytes) -> bool:
     """Say whether ``name`` can be subscribed to as a pattern: no empty token, ``>`` only at the end."""
-    return not has_empty_token(name) and REST not in name.split(b".")[:-1]
+    return not has_empty_token(name) and (REST not in name or REST not in name.split(b".")[:-1])
 
 
 def matches(pattern: bytes, topic: bytes) -> bool:
@@ -73,6 +73,19 @@ def overlaps(one: bytes, other: bytes) -> bool:
         if a != b and ANY not in (a, b):
             return False
     return len(left) == len(right)
+
+
+def meet(one: bytes, other: bytes) -> bytes | None:
+    """Give the pattern of all topics that both patterns stand for; ``None`` if there is none."""
+    left, right = one.split(b"."), other.split(b".")
+    common: list[bytes] = []
+    for i, (a, b) in enumerate(zip(left, right, strict=False)):
+        if REST in (a, b):
+            return b".".join(common + (right[i:] if a == REST else left[i:]))
+        if a != b and ANY not in (a, b):
+            return None
+        common.append(b if a == ANY else a)
+    return b".".join(common) if len(left) == len(right) else None
 
 
 def under(prefix: bytes, name: bytes) -> bytes:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from brokerkit.topics import ANY, REST, has_empty_token
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from brokerkit.subscription import Subscription
 
 
@@ -84,6 +86,17 @@ class Trie:
         for token in tokens:
             path.append(path[-1].below(token))
         return path
+
+    def __iter__(self) -> Iterator[Subscription]:
+        """Give all subscriptions, in no order that means anything."""
+        levels = [self.root]
+        while levels:
+            level = levels.pop()
+            yield from level.rest
+            yield from level.ends
+            levels.extend(level.next.values())
+            if level.star is not None:
+                levels.append(level.star)
 
     def match(self, topic: bytes) -> list[Subscription]:
         """Give all subscriptions whose pattern stands for the literal name ``topic``."""

@@ -15,6 +15,7 @@ from brokerkit.config import Config, Listen, load, merge, parse_exporter, struct
 from brokerkit.errors import ConfigError, OperatorError
 from brokerkit.plugin import protocols
 from brokerkit.session import Settings
+from brokerkit.tenant import Tenant
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 
@@ -365,8 +366,9 @@ TYPES: dict[Any, str] = {
     tuple[str, ...]: "list of strings",
     tuple[Listen, ...]: "tables",
     tuple[Entry, ...]: "tables",
+    tuple[Tenant, ...]: "tables",
 }
-HEADINGS = {"hpfeeds": "hpfeeds", "nats": "NATS"}  # where another protocol's is not just its name
+HEADINGS = {"nats": "NATS", "nats-websocket": "NATS in WebSocket"}  # where another protocol's is not just its name
 
 
 def rows(heading: str) -> dict[str, tuple[str, str]]:
@@ -398,7 +400,8 @@ def shown(default: object) -> str:
 
 def test_the_page_lists_the_keys_of_the_top() -> None:
     """Names, types, defaults and order are those of the class."""
-    assert list(rows("At the top").items()) == list(fields(Config, without="source").items())
+    expected = [(config._TABLES.get(key, key), row) for key, row in fields(Config, without="source").items()]
+    assert list(rows("At the top").items()) == expected
 
 
 def test_the_page_lists_the_keys_of_every_listener() -> None:
@@ -409,8 +412,11 @@ def test_the_page_lists_the_keys_of_every_listener() -> None:
 
 @pytest.mark.parametrize("name", [name for name, plugin in protocols().items() if "brokerkit" in repr(plugin)])
 def test_the_page_lists_each_protocols_settings(name: str) -> None:
-    """Each protocol that comes with brokerkit has a table with every setting, its type and its default."""
-    assert rows(HEADINGS.get(name, name)) == fields(protocols()[name].settings())
+    """Each protocol that comes with brokerkit has a table of its own settings, with type and default."""
+    like = getattr(protocols()[name], "like", "")
+    shared = fields(protocols()[like].settings()) if like else {}
+    own = {key: row for key, row in fields(protocols()[name].settings()).items() if key not in shared}
+    assert rows(HEADINGS.get(name, name)) == own
     assert (protocols()[name].default or "") in PAGE.read_text()
 
 
@@ -422,4 +428,4 @@ def test_the_pages_example_is_a_configuration(tmp_path: Path) -> None:
     made = load(write(tmp_path, example), protocols())
     assert {listener.protocol for listener in made.listen} >= {"hpfeeds", "nats"}
     assert made.data_dir == str(tmp_path / "state")
-    assert [getattr(made, key) for key in config._TOP_KEYS].count(None) == 0
+    assert [value for value in attrs.astuple(made, recurse=False) if value is None] == []

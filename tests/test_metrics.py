@@ -99,7 +99,11 @@ def test_health() -> None:
     request, body = _page(MemoryBroker(), b"healthz")
     said = json.loads(body)
     assert said["ok"] is True
-    assert {one["protocol"]: one["up"] for one in said["listeners"]} == {"hpfeeds": True, "nats": True}
+    assert {one["protocol"]: one["up"] for one in said["listeners"]} == {
+        "hpfeeds": True,
+        "nats": True,
+        "nats-websocket": True,
+    }
     assert said["users"] == [{"source": "memory", "up": True}]
     assert request.responseCode == 200
     assert request.responseHeaders.getRawHeaders(b"content-type") == [b"application/json; charset=utf-8"]
@@ -128,7 +132,7 @@ def test_no_health() -> None:
     memory.broker.listener("nats").stopService()
     request, body = _page(memory, b"healthz")
     up = {one["protocol"]: one["up"] for one in json.loads(body)["listeners"]}
-    assert (request.responseCode, up) == (503, {"hpfeeds": True, "nats": False})
+    assert (request.responseCode, up) == (503, {"hpfeeds": True, "nats": False, "nats-websocket": True})
 
 
 def test_logins_and_hashes() -> None:
@@ -181,3 +185,29 @@ def test_two_sources_of_one_name() -> None:
     memory = MemoryBroker(sources=(Anyone(), Anyone()))
     _, text = _page(memory)
     assert text.count(b'brokerkit_users_up{source="anonymous"}') == 1
+
+
+def test_tenants() -> None:
+    """Each tenant has its numbers; of very many, the smallest are one."""
+    memory = MemoryBroker()
+    memory.client("nats")
+    client = memory.broker.client(tenant="a")
+    client.subscribe(b"x", lambda _: None)
+    for _ in range(3):
+        client.publish(b"x", b"")
+    numbers = _numbers(memory)
+    assert numbers["brokerkit_tenant_clients", "$G"] == 1
+    assert numbers["brokerkit_tenant_subscriptions", "a"] == 1
+    assert numbers["brokerkit_tenant_messages_total", "a"] == 3
+    for i in range(150):
+        memory.broker.client(tenant=f"t{i}").publish(b"x", b"")
+    numbers = _numbers(memory)
+    assert numbers["brokerkit_tenant_subscriptions", "a"] == 1
+    counted = [value for (name, _), value in numbers.items() if name == "brokerkit_tenant_messages_total"]
+    assert sum(counted) == 153
+    assert len(counted) == 101
+
+
+def _numbers(memory: MemoryBroker) -> dict[tuple[str, str], float]:
+    """Give the numbers of tenants by name and label."""
+    return {(name, labels[0]): value for (name, labels), value in _values(memory).items() if "_tenant_" in name}

@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+import click
 import pytest
 from twisted.internet.task import Clock
 
@@ -55,7 +56,8 @@ def test_tests_of_defects_are_named() -> None:
 def test_options_are_those_of_the_command() -> None:
     """Every option that the page lists is one of `brokerkit hpfeeds-broker`, and the other way round."""
     said = set(re.findall(r"^\| `(--[a-z]+)", PAGE, re.MULTILINE))
-    command = main.commands["hpfeeds-broker"]
+    command = main.get_command(click.Context(main), "hpfeeds-broker")
+    assert command is not None
     there = {name for parameter in command.params for name in parameter.opts if name.startswith("--")}
     assert said == there
 

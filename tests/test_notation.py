@@ -14,6 +14,7 @@ from brokerkit.notation import Name, Notations, shown
 from brokerkit.plugin import StreamProtocol, protocols
 from tests import strategies
 
+NAMING = [plugin for plugin in protocols().values() if INotation.providedBy(plugin)]
 PLAIN = Notations(protocols())
 POT = Notations(protocols(), [Listen("hpfeeds", "", "pot"), Listen("nats", ""), Listen("hpfeeds", "", "pot")])
 
@@ -91,7 +92,7 @@ def test_back(name: Name, hpfeeds: str | None, nats: str | None, kafka: str | No
 def test_there_and_back(topic: bytes) -> None:
     """Whatever a protocol calls a name, it is read as that name again."""
     for literal in (True, not topics.is_pattern(topic) or not topics.has_wildcard(topic)):
-        for plugin in protocols().values():
+        for plugin in NAMING:
             spelled = plugin.spelling(topic, b"", literal)
             if spelled is not None:
                 assert plugin.notation(spelled, b"")[0] == topic
@@ -101,7 +102,7 @@ def test_there_and_back(topic: bytes) -> None:
 def test_the_plugins_offer_it() -> None:
     """Every stream protocol can say how it writes names; without a word of its own, as topics are."""
     plain = StreamProtocol("plain", "nowhere.Session")
-    for plugin in (plain, *protocols().values()):
+    for plugin in (plain, *NAMING):
         verifyObject(INotation, plugin)
     assert plain.notation(b"a.*", b"pot") == (b"pot.a.*", False)
     assert plain.notation(b"a..*", b"") == (b"a..*", True)

@@ -82,7 +82,7 @@ def test_groups_by_name() -> None:
     two = Subscription(b"*", literal=False, receive=print, queue=b"q")
     three = Subscription(b">", literal=False, receive=print, queue=b"r")
     route = Route(b"a", [one, two, three], 0)
-    assert route.groups == ((((one, b"a "), (two, b"")),), (((three, b""),),))
+    assert route.groups == ((((one, b"a ", None), (two, b"", None)),), (((three, b"", None),),))
 
 
 def test_groups_are_sorted_by_distance() -> None:
@@ -107,5 +107,5 @@ def test_a_subscription_that_will_end_is_a_group_of_one() -> None:
     wish, other = _wish(), _wish()
     wish.left = 1
     route = Route(b"a", [wish, other], 0)
-    assert route.groups == ((((wish, b"a 1"),),),)
+    assert route.groups == ((((wish, b"a 1", None),),),)
     assert route.plain == ((TEXT, ((b"a 1", (other,)),)),)

@@ -57,7 +57,7 @@ def _wish(pattern: bytes, *, literal: bool = False, **more: Any) -> Subscription
 
 
 def _members(route: Route) -> list[Subscription]:
-    return [*route.others, *(s for tiers in route.groups for tier in tiers for s, _ in tier)]
+    return [*route.others, *(s for tiers in route.groups for tier in tiers for s, *_ in tier)]
 
 
 def _groups(members: list[Subscription]) -> int:

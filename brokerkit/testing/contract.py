@@ -640,7 +640,7 @@ class ProtocolContract:
         self.assertEqual(before, self._subscriptions(memory))
 
     def _subscriptions(self, memory: MemoryBroker) -> int:
-        return sum(router.subscriptions for router in memory.broker.realm.routers.values())
+        return sum(router.subscriptions - router.serving for router in memory.broker.realm.routers.values())
 
     # -- together ---------------------------------------------------------------------------------------------------
 

@@ -48,8 +48,9 @@ class Pipe:
     TLS = False
     connected = True
 
-    def __init__(self, peer: Peer, clock: Any, address: str) -> None:  # noqa: ANN401  a test's clock
-        """Connect to that peer, at that address."""
+    def __init__(self, peer: Peer, protocol: Any, clock: Any, address: str) -> None:  # noqa: ANN401
+        """Connect ``protocol`` to that peer, at that address; ``clock`` is a test's."""
+        self.protocol = protocol
         self._address = address
         self._peer = peer
         self._clock = clock
@@ -126,7 +127,7 @@ class Pipe:
         if self.connected:
             self.connected = False
             self._peer.closed = True
-            self._peer.protocol.connectionLost(Failure(why))
+            self.protocol.connectionLost(Failure(why))
 
     def getPeer(self) -> IPv4Address:
         """Give the peer's address."""
@@ -140,19 +141,20 @@ class Pipe:
 class Peer:
     """The other end of a connection: bytes.
 
-    ``received`` is what has come and was not taken; ``closed`` and ``aborted`` say whether and how the broker hung up.
+    ``protocol`` is the session; ``received`` is what has come and was not taken; ``closed`` and ``aborted`` say whether
+    and how the broker hung up.
     """
 
     def __init__(self, memory: MemoryBroker, protocol: Any, address: str = ADDRESS) -> None:  # noqa: ANN401
-        """Connect ``protocol``, the broker's side, to this peer."""
+        """Connect ``protocol``, the broker's side, to this peer; it may be what stands before a session."""
         self.received = b""
         self.closed = False
         self.aborted = False
         self.reads = True
-        self.protocol = protocol
+        self.protocol = getattr(protocol, "session", protocol)
         self._memory = memory
         self._unsent = b""
-        self.transport = Pipe(self, memory.reactor, address)
+        self.transport = Pipe(self, protocol, memory.reactor, address)
         protocol.makeConnection(self.transport)
         memory.advance()
 
@@ -167,7 +169,7 @@ class Peer:
         """Deliver what could not be delivered before."""
         if self._unsent and self.transport.reading and self.transport.connected:
             data, self._unsent = self._unsent, b""
-            self.protocol.dataReceived(data)
+            self.transport.protocol.dataReceived(data)
 
     def take(self) -> bytes:
         """Give what has come, and forget it."""
@@ -308,6 +310,7 @@ class MemoryBroker:
     ``users`` are names and secrets, each with ``grants`` or, without any, all rights, and perhaps ``allowances``; they
     can be changed in ``source``.  ``settings`` are keys of a ``[[listen]]`` table, by protocol.  Logins are decided at
     once, or after so many seconds of ``thinking``.  ``sources`` are asked after the users, those of ``auth`` last.
+    A ``reactor`` is given where sources need its clock, or time is not to begin at 0.
     """
 
     def __init__(
@@ -321,13 +324,14 @@ class MemoryBroker:
         plugins: Mapping[str, Any] | None = None,
         thinking: float | None = None,
         sources: Iterable[Any] = (),
+        reactor: MemoryReactorClock | None = None,
     ) -> None:
         """Build and start it."""
-        self.reactor = MemoryReactorClock()
+        self.reactor = MemoryReactorClock() if reactor is None else reactor
         self.plugins = dict(protocols() if plugins is None else plugins)
         self.users = dict(users)
         listen = [
-            {"protocol": name, "endpoint": f"tcp:port={5000 + i}", **(settings or {}).get(name, {})}
+            {"protocol": name, "endpoint": f"tcp:port={5000 + i}:interface=127.0.0.1", **(settings or {}).get(name, {})}
             for i, name in enumerate(self.plugins)
         ]
         config: Config = structure({"listen": listen, "auth": list(auth)}, self.plugins, "test")

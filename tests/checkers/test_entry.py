@@ -121,7 +121,7 @@ def test_toml_moments() -> None:
         ({"name": "é" * 128, "secret": "x"}, "a name of 256 bytes"),
         ({"name": "a\nb", "secret": "x"}, "without control characters"),
         ({"name": 5, "secret": "x"}, "users[1].name: found a number, expected a string"),
-        ({"name": "ann"}, "one of secret, password_hash, token, nkey, certificate"),
+        ({"name": "ann"}, "one of secret, password_hash, token, token_hash, nkey, certificate"),
         ({"name": "ann", "secret": ""}, "users[1].secret: found nothing"),
         ({"name": "ann", "sceret": "x"}, "users[1].sceret: found an unknown key"),
         ({"name": "ann", "sceret": "x"}, "did you mean secret?"),
