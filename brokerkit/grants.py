@@ -7,6 +7,9 @@ The rule ``>`` stands for every name there is, also for those that a wildcard in
 
 A subscription to a pattern has to be covered by one allowed rule.  Where it is wider than a denial it is accepted, and
 what is denied is left out when the router matches (``Subscription.filter``).
+
+A rule may be about members of queues alone: then it names the queue, perhaps by a pattern.  Where such a rule allows a
+name, the queue has to be one of those that are named for it.
 """
 
 from __future__ import annotations
@@ -25,10 +28,16 @@ SUBSCRIBE = "subscribe"
 
 
 class Rule(NamedTuple):
-    """One entry of a list: a pattern, or a literal name."""
+    """One entry of a list: a pattern, or a literal name; with a ``queue``, for the members of such queues alone."""
 
     name: bytes
     literal: bool = False
+    queue: bytes = b""
+
+    @property
+    def text(self) -> bytes:
+        """The rule as it is written in a list."""
+        return b"%b %b" % (self.name, self.queue) if self.queue else self.name
 
     def allows(self, name: bytes, *, literal: bool) -> bool:
         """Say whether all that ``name`` stands for is within this rule."""
@@ -44,6 +53,10 @@ class Rule(NamedTuple):
         """Say whether a denial of this rule is one of ``name``; no odd spelling of a literal name leads around it."""
         return self.allows(name, literal=literal) or (literal and not self.literal and topics.fits(self.name, name))
 
+    def is_about(self, queue: bytes) -> bool:
+        """Say whether the rule, which has a queue, is about that one; as a name it stands for itself, too."""
+        return bool(queue) and (queue == self.queue or topics.covers(self.queue, queue))
+
 
 @attrs.frozen
 class Access:
@@ -51,31 +64,48 @@ class Access:
 
     allow: tuple[Rule, ...] = ()
     deny: tuple[Rule, ...] = ()
+    free: bool = attrs.field(init=False, repr=False, eq=False)
+    """Whether everything is allowed: the commonest case, and no ruling is needed in it."""
 
-    def permits(self, name: bytes, *, literal: bool = True) -> bool:
-        """Say whether the action may be done with ``name`` (a literal name, or a pattern)."""
-        literal = literal or not topics.has_wildcard(name)
-        if any(rule.denies(name, literal=literal) for rule in self.deny):
-            return False
-        return any(rule.allows(name, literal=literal) for rule in self.allow)
+    @free.default
+    def _is_free(self) -> bool:
+        return Rule(topics.REST) in self.allow and not (self.deny or self._names_queues)
 
-    def ruling(self, name: bytes, *, literal: bool = True) -> tuple[bool, Rule | None]:
+    def permits(self, name: bytes, *, literal: bool = True, queue: bytes = b"") -> bool:
+        """Say whether the action may be done with ``name`` (a literal name, or a pattern), as a member of a queue."""
+        return self.free or self.ruling(name, literal=literal, queue=queue)[0]
+
+    def ruling(self, name: bytes, *, literal: bool = True, queue: bytes = b"") -> tuple[bool, Rule | None]:
         """Give what ``permits`` gives, and the rule that decided; no rule where none allows."""
         literal = literal or not topics.has_wildcard(name)
         for rule in self.deny:
-            if rule.denies(name, literal=literal):
+            if (not rule.queue or rule.is_about(queue)) and rule.denies(name, literal=literal):
                 return False, rule
+        plain: Rule | None = None
+        named = False
         for rule in self.allow:
-            if rule.allows(name, literal=literal):
-                return True, rule
-        return False, None
+            if rule.queue:
+                if queue and rule.allows(name, literal=literal):
+                    if rule.is_about(queue):
+                        return True, rule
+                    named = True
+            elif plain is None and rule.allows(name, literal=literal):
+                if not (queue and self._names_queues):
+                    return True, rule
+                plain = rule
+        return (False, None) if named else (plain is not None, plain)
 
-    def left_out(self, pattern: bytes) -> tuple[Rule, ...]:
-        """Give the denials that reach into ``pattern``."""
+    @property
+    def _names_queues(self) -> bool:
+        return any(rule.queue for rule in self.allow)
+
+    def left_out(self, pattern: bytes, queue: bytes = b"") -> tuple[Rule, ...]:
+        """Give the denials that reach into ``pattern``, for a member of a queue."""
         return tuple(
             rule
             for rule in self.deny
-            if (topics.matches(pattern, rule.name) if rule.literal else topics.overlaps(rule.name, pattern))
+            if (not rule.queue or rule.is_about(queue))
+            and (topics.matches(pattern, rule.name) if rule.literal else topics.overlaps(rule.name, pattern))
         )
 
 
@@ -84,24 +114,47 @@ EVERYTHING = Access(allow=(Rule(topics.REST),))
 
 
 @attrs.frozen
+class Responses:
+    """A right to answer: to publish where a request that was received wants its answer.
+
+    ``most`` answers to each request, within so many ``seconds`` of it; 0 stands for no bound.
+    """
+
+    most: int = 1
+    seconds: float = 120.0
+
+
+@attrs.frozen
 class Grants:
-    """All that one user may do: an ``Access`` for each action; an action that is not there is not allowed."""
+    """All that one user may do: an ``Access`` for each action; an action that is not there is not allowed.
+
+    ``responses`` is the right to answer requests, beside what may be published anyway; only protocols that have
+    requests make use of it.
+    """
 
     actions: Mapping[str, Access] = attrs.field(factory=dict)
+    responses: Responses | None = None
 
-    def permits(self, action: str, name: bytes, *, literal: bool = True) -> bool:
-        """Say whether ``action`` may be done with ``name`` (a literal name, or a pattern)."""
-        return self.actions.get(action, NOTHING).permits(name, literal=literal)
+    def permits(self, action: str, name: bytes, *, literal: bool = True, queue: bytes = b"") -> bool:
+        """Say whether ``action`` may be done with ``name`` (a literal name, or a pattern), as a member of a queue."""
+        return self.actions.get(action, NOTHING).permits(name, literal=literal, queue=queue)
+
+    def denies(self, action: str, name: bytes, *, queue: bytes = b"") -> bool:
+        """Say whether a denial is about the literal ``name``: what is in a wider subscription and left out of it."""
+        deny = self.actions.get(action, NOTHING).deny
+        return any((not r.queue or r.is_about(queue)) and r.denies(name, literal=True) for r in deny)
 
     def without(self, actions: Collection[str]) -> Grants:
         """Give the same without some actions."""
-        if self.actions.keys().isdisjoint(actions):
+        if self.actions.keys().isdisjoint(actions) and (self.responses is None or PUBLISH not in actions):
             return self
-        return Grants({action: access for action, access in self.actions.items() if action not in actions})
+        left = {action: access for action, access in self.actions.items() if action not in actions}
+        return Grants(left, None if PUBLISH in actions else self.responses)
 
-    def denies_part(self, pattern: bytes) -> bool:
+    def denies_part(self, pattern: bytes, queue: bytes = b"") -> bool:
         """Say whether a subscription to ``pattern`` has to be filtered at each match: some denial reaches into it."""
-        return bool(self.actions.get(SUBSCRIBE, NOTHING).left_out(pattern))
+        access = self.actions.get(SUBSCRIBE, NOTHING)
+        return bool(access.deny and access.left_out(pattern, queue))
 
 
 ALL = Grants({PUBLISH: EVERYTHING, SUBSCRIBE: EVERYTHING})

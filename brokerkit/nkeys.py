@@ -1,4 +1,4 @@
-"""The keys of NATS users (``U...``): how they are spelled, and whether a nonce was signed with one.
+"""The public keys of NATS (``U...`` of a user): how they are spelled, and whether something was signed with one.
 
 A key is spelled in one way only: a byte that says what it is of, 32 bytes of Ed25519 and two of checksum are 56 letters
 of base32 without a rest.  So two texts that differ are two keys, and a key can be looked up by its text.
@@ -6,12 +6,14 @@ of base32 without a rest.  So two texts that differ are two keys, and a key can 
 
 from __future__ import annotations
 
-from base64 import b32decode, b64decode, urlsafe_b64encode
+from base64 import b32decode, b32encode, b64decode, urlsafe_b64encode
 from binascii import crc_hqx
 from contextlib import suppress
 from secrets import token_bytes
 
-USER = 20 << 3  # the first byte of a user's key; it makes the first letter a U
+USER = "U"
+SERVER, OPERATOR, ACCOUNT = "N", "O", "A"
+_FIRST = {SERVER: 13 << 3, OPERATOR: 14 << 3, ACCOUNT: 0, USER: 20 << 3}  # the first byte, which makes the first letter
 LETTERS = 56
 NONCE = 11  # bytes, as nats-server takes
 SIGNATURE = 64  # bytes
@@ -20,7 +22,18 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 def is_user_key(text: str) -> bool:
     """Say whether ``text`` is the public key of a user: ``U`` and 55 more letters whose checksum is right."""
-    return _point(text) is not None
+    return is_key(text, USER)
+
+
+def is_key(text: str, kinds: str) -> bool:
+    """Say whether ``text`` is the public key of somebody of one of the kinds, each given by its letter."""
+    return text[:1] in kinds and _point(text) is not None
+
+
+def spell(kind: str, point: bytes) -> str:
+    """Give the text of the public key with these 32 bytes."""
+    body = bytes([_FIRST[kind]]) + point
+    return b32encode(body + crc_hqx(body, 0).to_bytes(2, "little")).decode()
 
 
 def nonce() -> bytes:
@@ -45,7 +58,7 @@ def read_signature(text: str) -> bytes:
 
 
 def is_signed(public_key: str, signed: bytes, signature: bytes) -> bool:
-    """Say whether ``signature`` is what the holder of the key makes of ``signed``; never raises."""
+    """Say whether ``signature`` is what the holder of the key, of any kind, makes of ``signed``; never raises."""
     # Imported here: it is slow to load, and few have nkeys.
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -60,7 +73,7 @@ def is_signed(public_key: str, signed: bytes, signature: bytes) -> bool:
 
 
 def _point(text: str) -> bytes | None:
-    """Give the 32 bytes of a user's key, or ``None``."""
+    """Give the 32 bytes of a key, or ``None``."""
     if len(text) != LETTERS:
         return None
     try:
@@ -68,6 +81,6 @@ def _point(text: str) -> bytes | None:
     except ValueError:  # not ASCII, or not base32
         return None
     body, checksum = data[:-2], data[-2:]
-    if body[0] != USER or crc_hqx(body, 0).to_bytes(2, "little") != checksum:
+    if body[0] != _FIRST.get(text[0]) or crc_hqx(body, 0).to_bytes(2, "little") != checksum:
         return None
     return body[1:]

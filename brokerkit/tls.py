@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from brokerkit.errors import ConfigError
 from brokerkit.pem import Unfit, certificates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from cryptography import x509
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 AUTHORITY = "a file with the certificate of an authority in PEM"
 REQUIRED, OPTIONAL = "required", "optional"
+ANY = "nats"
+_IN_ORDER = ("san-email", "san-dns", "san-uri", "subject", "subject-forwards")  # in which nats-server looks for a user
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 MAX_TEXT = 1024  # characters of a name before the pattern is applied to it
 SHOWN = 200  # characters of it in the log
 
@@ -50,6 +54,21 @@ class Naming:
             return names.pop()
         found = ", ".join(repr(text[:SHOWN]) for text in texts[:4]) or "nothing"
         raise NoName(f"{len(names)} names of users where there has to be one; {self.part} is {found}")
+
+    @property
+    def decides(self) -> bool:
+        """Whether the certificate alone says who it is, whatever else is shown."""
+        return self.part == ANY
+
+    def names(self, certificate: x509.Certificate) -> tuple[bytes, ...]:
+        """Give the names under which its user may be known, the first to be tried first; raise ``NoName``."""
+        if not self.decides:
+            return (self.name(certificate),)
+        texts = [text for part in _IN_ORDER for text in _read(certificate, part)]
+        names = tuple(dict.fromkeys(name for text in texts if (name := self._name(text))))
+        if not names:
+            raise NoName("no name in it")
+        return names
 
     def _name(self, text: str) -> bytes:
         """Give the user's part of a text, empty if it has none."""
@@ -105,14 +124,35 @@ def authorities(pem: bytes, path: str) -> tuple[Any, ...]:
     return tuple(Certificate.loadPEM(one.public_bytes(Encoding.PEM)).original for one in found)
 
 
-def peer_name(transport: Any, naming: Naming | None) -> bytes:  # noqa: ANN401  any transport
-    """Give the name in the certificate that a peer has shown; empty if it has shown none, or if names do not count.
+def peer_names(transport: Any, naming: Naming | None) -> tuple[bytes, ...]:  # noqa: ANN401  any transport
+    """Give the names in the certificate that a peer has shown; none if it has shown none, or if names do not count.
 
-    Raises ``NoName`` for a certificate that does not name exactly one user.
+    Raises ``NoName`` for a certificate that does not name a user as it has to.
     """
     shown = getattr(transport, "getPeerCertificate", None)
     certificate = shown() if naming is not None and shown is not None else None
-    return naming.name(certificate.to_cryptography()) if naming is not None and certificate is not None else b""
+    return naming.names(certificate.to_cryptography()) if naming is not None and certificate is not None else ()
+
+
+def is_pinned(shown: Any, pins: frozenset[bytes]) -> bool:  # noqa: ANN401  a certificate of OpenSSL, or None
+    """Say whether the key of a certificate is one of those whose digests (SHA-256 of the SPKI) are given."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    if shown is None:
+        return False
+    try:
+        key = shown.to_cryptography().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, TypeError):  # a kind of key that is not known
+        return False
+    return sha256(key).digest() in pins
+
+
+def read_pins(texts: Iterable[str], where: str) -> frozenset[bytes]:
+    """Read digests of keys, 64 hexadecimal digits each; raise ``ConfigError``."""
+    for text in texts:
+        if not _DIGEST.fullmatch(text):
+            raise ConfigError(where, "pinned_certs", text, "a SHA-256 of a public key (SPKI) in 64 hexadecimal digits")
+    return frozenset(map(bytes.fromhex, texts))
 
 
 def failed_handshake(reason: Any) -> str:  # noqa: ANN401  a Failure
@@ -142,8 +182,10 @@ def _naming(listen: Listen, where: str) -> Naming | None:
         if text is not None:
             raise ConfigError(where, "certificate_pattern", text, "certificate_user beside it")
         return None
-    if part not in _READERS:
-        raise ConfigError(where, "certificate_user", part, f"one of {', '.join(_READERS)}")
+    if part not in _PARTS:
+        raise ConfigError(where, "certificate_user", part, f"one of {', '.join(_PARTS)}")
+    if part == ANY and not where.startswith("nats"):
+        raise ConfigError(where, "certificate_user", part, "another: only NATS has certificates that decide alone")
     return Naming(part, None if text is None else _pattern(text, where))
 
 
@@ -178,6 +220,11 @@ def _subject(certificate: x509.Certificate) -> list[str]:
     return [certificate.subject.rfc4514_string()]
 
 
+def _subject_forwards(certificate: x509.Certificate) -> list[str]:
+    """Give the subject in the order of the certificate, which is that of most programs."""
+    return [",".join(part.rfc4514_string() for part in certificate.subject.rdns)]
+
+
 def _alternatives(kind: str) -> Callable[[x509.Certificate], list[str]]:
     """Give what reads the alternative names of one kind."""
 
@@ -196,7 +243,9 @@ def _alternatives(kind: str) -> Callable[[x509.Certificate], list[str]]:
 _READERS: dict[str, Callable[[x509.Certificate], list[str]]] = {
     "cn": _common_name,
     "subject": _subject,
+    "subject-forwards": _subject_forwards,
     "san-dns": _alternatives("DNSName"),
     "san-email": _alternatives("RFC822Name"),
     "san-uri": _alternatives("UniformResourceIdentifier"),
 }
+_PARTS = (*(part for part in _READERS if part != "subject-forwards"), ANY)

@@ -17,19 +17,19 @@ from brokerkit.allowance import Allowance
 from brokerkit.checkers.known import Known, is_name
 from brokerkit.client import User
 from brokerkit.errors import ConfigError, Words
-from brokerkit.grants import PUBLISH, SUBSCRIBE, Access, Grants, patterns
+from brokerkit.grants import PUBLISH, SUBSCRIBE, Access, Grants, Responses, Rule, patterns
 from brokerkit.hashing import is_hash
 from brokerkit.topics import is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from brokerkit.grants import Rule
-
-PROOFS = ("secret", "password_hash", "token", "nkey", "certificate")  # what a login can be proved by
+PROOFS = ("secret", "password_hash", "token", "token_hash", "nkey", "certificate")  # what a login can be proved by
+RIGHTS = ("publish", "publish_deny", "subscribe", "subscribe_deny", "allow_responses")
 ITS_OWN = ("token", "nkey", "certificate")  # by these a user is found, so no two users have one in common
-SECRETS = ("secret", "password_hash", "token")
+SECRETS = ("secret", "password_hash", "token", "token_hash")
 MAX_TEXT = 4096  # bytes of one value
+DEFAULT_RIGHTS = "default_permissions"
 MOMENT = "a moment with its zone, such as 2027-01-31T12:00:00Z"
 
 
@@ -41,14 +41,16 @@ def _private() -> Any:  # noqa: ANN401  a field
 class Entry:
     """What is written down of one user; an empty text, an empty list or 0 stands for nothing.
 
-    ``publish`` to ``subscribe_deny`` are patterns, the limits those of ``Allowance``, ``valid_until`` is an ISO moment.
-    ``place`` says where the entry stands, for people.
+    ``publish`` to ``subscribe_deny`` are patterns; in those of subscriptions a queue may stand behind a blank.  The
+    limits are those of ``Allowance``, ``valid_until`` is an ISO moment, ``protocols`` are those that the user may come
+    by.  ``place`` says where the entry stands, for people, and ``rights_place`` where its rights do, if elsewhere.
     """
 
     name: str
     secret: str = _private()
     password_hash: str = _private()
     token: str = _private()
+    token_hash: str = _private()
     nkey: str = ""
     certificate: str = ""
     owner: str = ""
@@ -57,12 +59,15 @@ class Entry:
     publish_deny: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     subscribe_deny: tuple[str, ...] = ()
+    allow_responses: Responses | None = None
+    protocols: tuple[str, ...] = ()
     connections: int = 0
     subscriptions: int = 0
     payload: int = 0
     rate: float = 0.0
     valid_until: str = ""
     place: str = attrs.field(default="", eq=False)
+    rights_place: str = attrs.field(default="", eq=False)
 
     def known(self, source: str) -> Known:
         """Give what a source of that name knows of this user."""
@@ -71,14 +76,16 @@ class Entry:
             source,
             Grants(
                 {
-                    PUBLISH: _access(self.publish, self.publish_deny),
-                    SUBSCRIBE: _access(self.subscribe, self.subscribe_deny),
-                }
+                    PUBLISH: Access(*map(_plain_rules, (self.publish, self.publish_deny))),
+                    SUBSCRIBE: Access(*map(_rules, (self.subscribe, self.subscribe_deny))),
+                },
+                self.allow_responses,
             ),
             owner=self.owner,
             tenant=self.tenant,
             allowance=Allowance(self.connections, self.subscriptions, self.payload, self.rate),
             valid_until=_seconds(self.valid_until),
+            protocols=self.protocols,
         )
         return Known(
             user,
@@ -87,6 +94,7 @@ class Entry:
             self.password_hash,
             (self.nkey,) if self.nkey else (),
             (self.certificate,) if self.certificate else (),
+            self.token_hash,
         )
 
     @property
@@ -99,7 +107,9 @@ class Entry:
         said: dict[str, Any] = {}
         for key in KEYS:
             value = getattr(self, key)
-            if value:
+            if isinstance(value, Responses):
+                said[key] = {"max": value.most, "expires": value.seconds}
+            elif value:
                 said[key] = list(value) if isinstance(value, tuple) else value
                 if key in SECRETS and not secrets:
                     said[key] = True
@@ -108,21 +118,27 @@ class Entry:
     def where(self, action: str, rule: Rule | None) -> str:
         """Say where a rule of this user stands, or the user if no rule is given."""
         for key in (f"{action}_deny", action):
-            rules = _rules(getattr(self, key, ()))
+            rules = (_plain_rules if action == PUBLISH else _rules)(getattr(self, key, ()))
             if rule in rules:
-                return f"{self.place}.{key}[{rules.index(rule)}]"
+                return f"{self.rights_place or self.place}.{key}[{rules.index(rule)}]"
         return self.place
 
 
-KEYS = tuple(field.name for field in attrs.fields(Entry) if field.name != "place")
+KEYS = tuple(field.name for field in attrs.fields(Entry) if field.name not in {"place", "rights_place"})
+
+
+def read_rule(text: str) -> Rule:
+    """Give the rule of an entry in a list: a pattern, or a pattern and a queue with a blank between."""
+    name, _, queue = text.encode().partition(b" ")
+    return Rule(name, queue=queue)
 
 
 def _rules(listed: tuple[str, ...]) -> tuple[Rule, ...]:
+    return tuple(map(read_rule, listed))
+
+
+def _plain_rules(listed: tuple[str, ...]) -> tuple[Rule, ...]:
     return patterns(name.encode() for name in listed)
-
-
-def _access(allow: tuple[str, ...], deny: tuple[str, ...]) -> Access:
-    return Access(_rules(allow), _rules(deny))
 
 
 def _seconds(moment: str) -> float:
@@ -157,13 +173,7 @@ class _Table:
 
     def entry(self, place: str) -> Entry:
         """Give the user."""
-        if not isinstance(self.fields, dict):
-            raise ConfigError(self.where, self.key, _kind(self.fields), "a table of one user")
-        for key in self.fields:
-            if key not in KEYS:
-                near = get_close_matches(str(key), KEYS, 1)
-                expected = f"one of {', '.join(KEYS)}"
-                raise self._refuse(key, Words("an unknown key"), expected, f"did you mean {near[0]}?" if near else "")
+        self._check_keys(KEYS, "a table of one user")
         if "name" not in self.fields:
             raise self._refuse("name", Words("nothing"), "the name of a user")
         entry = Entry(**{key: _READERS[key](self, key) for key in self.fields}, place=place)
@@ -171,7 +181,23 @@ class _Table:
             raise self._refuse("secret", Words("nothing"), f"one of {', '.join(PROOFS)}")
         if entry.secret and entry.password_hash:
             raise self._refuse("password_hash", Words("one beside a secret"), "one of the two")
+        if entry.token and entry.token_hash:
+            raise self._refuse("token_hash", Words("one beside a token"), "one of the two")
         return entry
+
+    def rights(self) -> dict[str, Any]:
+        """Give what a table of nothing but rights says."""
+        self._check_keys(RIGHTS, "a table of rights")
+        return {key: _READERS[key](self, key) for key in self.fields}
+
+    def _check_keys(self, known: tuple[str, ...], what: str) -> None:
+        if not isinstance(self.fields, dict):
+            raise ConfigError(self.where, self.key, _kind(self.fields), what)
+        for key in self.fields:
+            if key not in known:
+                near = get_close_matches(str(key), known, 1)
+                expected = f"one of {', '.join(known)}"
+                raise self._refuse(key, Words("an unknown key"), expected, f"did you mean {near[0]}?" if near else "")
 
     def _refuse(self, key: str, found: object, expected: str, hint: str = "") -> ConfigError:
         return ConfigError(self.where, f"{self.key}.{key}".removeprefix("."), found, expected, hint)
@@ -238,6 +264,40 @@ class _Table:
             raise self._refuse(key, name, "a pattern such as a.b, a.* or a.>")
         return name
 
+    def queue_patterns(self, key: str) -> tuple[str, ...]:
+        """Read a list of patterns, each perhaps with a queue behind it."""
+        value = self.fields[key]
+        if not isinstance(value, list):
+            raise self._refuse(key, _kind(value), "a list of strings")
+        return tuple(self._queue_pattern(f"{key}[{i}]", one) for i, one in enumerate(value))
+
+    def _queue_pattern(self, key: str, value: object) -> str:
+        words = self._string(key, value).split()
+        if len(words) not in {1, 2}:
+            raise self._refuse(key, value, "a pattern such as a.>, or a pattern and a queue such as 'a.> workers'")
+        self._pattern(key, words[0])
+        return " ".join(words)
+
+    def responses(self, key: str) -> Responses | None:
+        """Read the right to answer: true, or a table of how often and how long."""
+        value = self.fields[key]
+        if isinstance(value, bool):
+            return Responses() if value else None
+        if not isinstance(value, dict):
+            raise self._refuse(key, _kind(value), "true, or a table such as { max = 1, expires = 120 }")
+        table = _Table(value, self.where, f"{self.key}.{key}".removeprefix("."))
+        table._check_keys(("max", "expires"), "a table")
+        usual = Responses()
+        most = table.number("max") if "max" in value else usual.most
+        return Responses(most, table.seconds("expires") if "expires" in value else usual.seconds)
+
+    def words(self, key: str) -> tuple[str, ...]:
+        """Read a list of words."""
+        value = self.fields[key]
+        if not isinstance(value, list):
+            raise self._refuse(key, _kind(value), "a list of strings")
+        return tuple(_Table({key: one}, self.where, self.key).text(key) for one in value)
+
     def number(self, key: str) -> int:
         """Read a limit."""
         value = self.fields[key]
@@ -247,10 +307,17 @@ class _Table:
 
     def rate(self, key: str) -> float:
         """Read messages in a second."""
+        return self._amount(key, "a number of messages in a second, not negative")
+
+    def seconds(self, key: str) -> float:
+        """Read seconds."""
+        return self._amount(key, "a number of seconds, not negative")
+
+    def _amount(self, key: str, expected: str) -> float:
         value = self.fields[key]
         if type(value) not in {int, float} or not 0 <= value <= float_info.max:
             shown = value if type(value) in {int, float} else _kind(value)
-            raise self._refuse(key, shown, "a number of messages in a second, not negative")
+            raise self._refuse(key, shown, expected)
         return float(value)
 
     def moment(self, key: str) -> str:
@@ -274,14 +341,17 @@ _READERS: Mapping[str, Callable[[_Table, str], Any]] = {
     "secret": _Table.secret,
     "password_hash": _Table.password_hash,
     "token": _Table.secret,
+    "token_hash": _Table.password_hash,
     "nkey": _Table.nkey,
     "certificate": _Table.text,
     "owner": _Table.text,
     "tenant": _Table.text,
     "publish": _Table.patterns,
     "publish_deny": _Table.patterns,
-    "subscribe": _Table.patterns,
-    "subscribe_deny": _Table.patterns,
+    "subscribe": _Table.queue_patterns,
+    "subscribe_deny": _Table.queue_patterns,
+    "allow_responses": _Table.responses,
+    "protocols": _Table.words,
     "connections": _Table.number,
     "subscriptions": _Table.number,
     "payload": _Table.number,
@@ -290,15 +360,23 @@ _READERS: Mapping[str, Callable[[_Table, str], Any]] = {
 }
 
 
-def read_all(tables: object, where: str, lines: Sequence[int] = ()) -> tuple[Entry, ...]:
+def read_all(tables: object, where: str, lines: Sequence[int] = (), default: object = None) -> tuple[Entry, ...]:
     """Give the users of the ``[[users]]`` tables of a file, whose headers stand in these lines if that is known.
 
-    Raises ``ConfigError``, also where two users have one name, or one token, nkey or certificate.
+    ``default`` is the table of the rights of all who have none of their own.  Raises ``ConfigError``, also where two
+    users have one name, or one token, nkey or certificate.
     """
     if not isinstance(tables, list | tuple):
         raise ConfigError(where, "users", _kind(tables), "tables that are headed [[users]]")
     at = [f"{where}:{line}" for line in lines] if len(lines) == len(tables) else [where] * len(tables)
     entries = tuple(read(one, where, f"users[{i}]", f"{at[i]}: users[{i}]") for i, one in enumerate(tables))
+    if default is not None:
+        rights = _Table(default, where, DEFAULT_RIGHTS).rights()
+        place = f"{where}: {DEFAULT_RIGHTS}"
+        entries = tuple(
+            one if said.keys() & set(RIGHTS) else attrs.evolve(one, **rights, rights_place=place)
+            for one, said in zip(entries, tables, strict=True)
+        )
     _refuse_shared(entries, where)
     return entries
 
@@ -312,6 +390,9 @@ def _refuse_shared(entries: tuple[Entry, ...], where: str) -> None:
             if value and other != i:
                 found = value if key == "name" else Words("the same")
                 raise ConfigError(where, f"users[{i}].{key}", found, f"another than that of users[{other}]")
+    hashed = [i for i, entry in enumerate(entries) if entry.token_hash]
+    if len(hashed) > 1:  # each would have to be tried for each token
+        raise ConfigError(where, f"users[{hashed[1]}].token_hash", Words("a second one"), "one in all, or plain tokens")
     named = {entry.name: i for i, entry in enumerate(entries)}
     for i, entry in enumerate(entries):
         other = named.get(entry.certificate, i)

@@ -23,7 +23,7 @@ from zope.interface import implementer
 from brokerkit.checkers.in_memory import InMemory
 from brokerkit.checkers.known import fits, octets
 from brokerkit.checkers.source import Source, check_here
-from brokerkit.errors import OperatorError, SourceFailed, TryAgain, WrongSecret
+from brokerkit.errors import NotHere, OperatorError, SourceFailed, TooManyConnections, TryAgain, WrongSecret
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -180,15 +180,20 @@ class FirstMatch:
             raise
 
     async def _first(self, credentials: ICredentials) -> User:
-        for asked in self.asked:
-            if asked.takes(credentials):
-                try:
-                    return await self._ask_one(asked, credentials)
-                except (TryAgain, WrongSecret):
-                    raise
-                except (UnauthorizedLogin, UnhandledCredentials):
-                    continue
-        raise UnauthorizedLogin
+        """Give the answer of the first one that knows, by the first of several names that somebody knows."""
+        refusal = UnauthorizedLogin()
+        for one in getattr(credentials, "alternatives", (credentials,)):
+            for asked in self.asked:
+                if asked.takes(one):
+                    try:
+                        return await self._ask_one(asked, one)
+                    except (TryAgain, WrongSecret, NotHere, TooManyConnections):
+                        raise
+                    except UnhandledCredentials:
+                        continue
+                    except UnauthorizedLogin as error:
+                        refusal = error if getattr(error, "why", "") else refusal
+        raise refusal
 
     @staticmethod
     async def _ask_one(asked: Asked, credentials: ICredentials) -> User:

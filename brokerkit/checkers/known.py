@@ -14,17 +14,23 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 
-from brokerkit.client import User
 from brokerkit.grants import PUBLISH, SUBSCRIBE, Access, Grants, literal, patterns
-from brokerkit.interfaces import ICertificate, INkeySignature, IToken
+from brokerkit.interfaces import ICertificate, INkeySignature, IToken, IVouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from brokerkit.client import User
+
 
 BY_SECRET = (IUsernamePassword, IUsernameHashedPassword, IToken)
-BY_NAME = (IUsernamePassword, IUsernameHashedPassword, ICertificate)  # for a source that looks names up, and no more
-USUAL = (*BY_SECRET, ICertificate)
+BY_NAME = (
+    IUsernamePassword,
+    IUsernameHashedPassword,
+    ICertificate,
+    IVouched,
+)  # for a source that looks names up, and no more
+USUAL = (*BY_SECRET, ICertificate, IVouched)
 EVERY_KIND = (*USUAL, INkeySignature)  # for a source that has public keys: with one, NATS clients get a nonce to sign
 
 MAX_NAME = 255  # bytes: hpfeeds gives the sender's name with each message, and its length in one byte
@@ -35,8 +41,8 @@ class Known:
     """A user, and whatever proves a claim to its name; what is empty proves nothing.
 
     ``secret`` can be read back, which the challenge of hpfeeds needs; ``password_hash`` (argon2 or bcrypt) cannot.
-    ``token`` stands for the user alone.  ``public_keys`` are nkeys (``U...``), ``certificates`` the names in client
-    certificates, that are this user's too.
+    ``token`` stands for the user alone, and so does what fits ``token_hash``.  ``public_keys`` are nkeys (``U...``),
+    ``certificates`` the names in client certificates, that are this user's too.
     """
 
     user: User
@@ -45,14 +51,16 @@ class Known:
     password_hash: str = attrs.field(default="", repr=False)
     public_keys: tuple[str, ...] = ()
     certificates: tuple[str, ...] = ()
+    token_hash: str = attrs.field(default="", repr=False)
 
     def proven(self) -> User:
         """Give the user as one whose name is proved: with a digest of all that could prove it today."""
         u = self.user
         if u.proof:
             return u
-        digest = proof(self.secret, self.token, self.password_hash, self.public_keys, self.certificates)
-        return User(u.name, u.source, u.grants, u.owner, u.tenant, u.allowance, u.valid_until, digest)
+        hashed = (self.token_hash,) if self.token_hash else ()
+        digest = proof(self.secret, self.token, self.password_hash, self.public_keys, self.certificates, *hashed)
+        return attrs.evolve(u, proof=digest)
 
 
 def proof(secret: bytes, token: bytes = b"", *others: object) -> bytes:
@@ -66,7 +74,9 @@ _KEY = token_bytes(32)  # so that the digest says nothing to whoever sees it
 
 
 def fits(known: Known, credentials: Any) -> bool:  # noqa: ANN401  any of EVERY_KIND
-    """Say whether credentials fit what can be compared at once: everything but a password hash."""
+    """Say whether credentials fit what can be compared at once: everything but a hash of a password or token."""
+    if IVouched.providedBy(credentials):
+        return True
     if IToken.providedBy(credentials):
         return bool(known.token) and compare_digest(known.token, credentials.token)
     if INkeySignature.providedBy(credentials):
@@ -107,6 +117,8 @@ class Users:
         self._by_name = {one.user.name: one for one in known}
         # By digest, so that a look-up takes the same time however much of a guessed token is right.
         self._by_token = {_digest(one.token): one for one in self._by_name.values() if one.token}
+        # Of those who have only a hash of their token there can be one: each would have to be tried.
+        self._by_token_hash = next((one for one in self._by_name.values() if one.token_hash), None)
         self._by_key = {key: one for one in self._by_name.values() for key in one.public_keys}
         # Some password hash; empty if there is none.  It is asked for at each refusal.
         self.sample = next((one.password_hash for one in self._by_name.values() if one.password_hash), "")
@@ -119,7 +131,7 @@ class Users:
     def find(self, credentials: Any) -> Known | None:  # noqa: ANN401  any of EVERY_KIND
         """Give the user whom the credentials name, whether they fit or not."""
         if IToken.providedBy(credentials):
-            return self._by_token.get(_digest(credentials.token))
+            return self._by_token.get(_digest(credentials.token)) or self._by_token_hash
         if INkeySignature.providedBy(credentials):
             return self._by_key.get(credentials.public_key)
         known = self._by_name.get(credentials.username)

@@ -24,6 +24,13 @@ def anonymous(argument: str, usage: str, reactor: Any) -> Source:  # noqa: ANN40
     return Anyone(read_grants(argument, WHERE, usage))
 
 
+def callout(argument: str, usage: str, reactor: Any) -> Source:  # noqa: ANN401, ARG001
+    """Give those of whom somebody else decides."""
+    from brokerkit.checkers.callout_setting import read
+
+    return read(argument, usage)
+
+
 def database(argument: str, _: str, reactor: Any) -> Source:  # noqa: ANN401
     """Give the users of a URL, with ``database+`` before it or not."""
     from brokerkit.checkers.database import DatabaseUsers
@@ -50,6 +57,13 @@ def json(argument: str, usage: str, reactor: Any) -> Source:  # noqa: ANN401
     if not path:
         raise ConfigError(WHERE, "auth", argument, usage)
     return JsonUsers(path, reactor, prefix)
+
+
+def jwt(argument: str, usage: str, reactor: Any) -> Source:  # noqa: ANN401
+    """Give whoever shows a JWT: of the operator whose JWT is in a file, and of accounts in a directory."""
+    from brokerkit.checkers.jwt_setting import read
+
+    return read(argument, usage, reactor)
 
 
 def kastlex(argument: str, usage: str, reactor: Any) -> Source:  # noqa: ANN401

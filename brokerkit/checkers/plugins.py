@@ -72,6 +72,13 @@ anonymous = SourcePlugin(
     "with none, everything.",
     "brokerkit.checkers.named.anonymous",
 )
+callout = SourcePlugin(
+    "callout",
+    "callout:ISSUER?users=NAME,...[&account=TENANT]",
+    "Whoever logs in by NATS, if somebody who listens on $SYS.REQ.USER.AUTH in that tenant says so, in JWTs of that "
+    "issuer (A...). The named users are looked up in the other sources instead: those who answer must be among them.",
+    "brokerkit.checkers.named.callout",
+)
 database = SourcePlugin(
     "database",
     "database+URL[:prefix=TOPIC]",
@@ -93,6 +100,13 @@ json = SourcePlugin(
     "prefix, all names in it lie under that topic.",
     "brokerkit.checkers.named.json",
     spelled=_is_json_file,
+)
+jwt = SourcePlugin(
+    "jwt",
+    "jwt:OPERATOR_JWT?resolver=DIRECTORY[&system_account=KEY][&pinned=KEY,...]",
+    "Whoever shows a JWT of NATS: the file is the operator's, the directory holds those of its accounts (<KEY>.jwt), "
+    "which become tenants. The directory is looked at again every second or so.",
+    "brokerkit.checkers.named.jwt",
 )
 kastlex = SourcePlugin(
     "kastlex",

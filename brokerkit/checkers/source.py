@@ -7,7 +7,7 @@ checkers can stand beside it; of them nothing is known but their answer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernamePassword
@@ -17,6 +17,7 @@ from zope.interface import implementer
 from brokerkit.checkers.known import USUAL, fits, octets
 from brokerkit.errors import UnknownUser, WrongSecret
 from brokerkit.hashing import check
+from brokerkit.interfaces import IToken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -24,9 +25,18 @@ if TYPE_CHECKING:
     from twisted.cred.credentials import ICredentials
     from zope.interface.interface import InterfaceClass
 
+    from brokerkit.broker import Broker
     from brokerkit.checkers.known import Known
     from brokerkit.client import User
     from brokerkit.grants import Rule
+
+
+@runtime_checkable
+class Joins(Protocol):
+    """A source of users that has to know its broker: it knows of tenants, too, or has others asked."""
+
+    def join(self, broker: Broker) -> None:
+        """Hear, once, which broker it is a source of; nothing of that has been started."""
 
 
 async def check_here(hashed: str, password: bytes) -> bool:
@@ -87,9 +97,24 @@ class Source:
             return known.proven()
         if known.password_hash and IUsernamePassword.providedBy(credentials):
             return Deferred.fromCoroutine(self._check(known, credentials))
+        if known.token_hash and IToken.providedBy(credentials):
+            return Deferred.fromCoroutine(self._check_token(known, credentials))
         raise WrongSecret(known.user.name)
 
     async def _check(self, known: Known, credentials: Any) -> User:  # noqa: ANN401
         if not await self.check_hash(known.password_hash, octets(credentials.password)):
             raise WrongSecret(known.user.name, checked=True)
         return known.proven()
+
+    async def _check_token(self, known: Known, credentials: Any) -> User:  # noqa: ANN401
+        """Check a token; one that does not fit may be another source's, since it names nobody."""
+        if not await self.check_hash(known.token_hash, credentials.token):
+            raise UnknownUser
+        return known.proven()
+
+    def again(self, user: User, known: User | None) -> User | None:  # noqa: ARG002  a source's own may look at it
+        """Give what is true now of a user who has logged in before, ``None`` if nothing is.
+
+        ``known`` is what ``users`` says of the name.
+        """
+        return known

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from brokerkit.checkers.memory import MemoryUsers
 from brokerkit.testing import MemoryBroker
+from tests.servers.nats import SECONDS, NatsServer, find
 
-from .odd_inputs import REFUSED
-from .test_beside_nats_server import SECONDS, SERVERS, running
+from .words import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,14 +117,16 @@ def test_login(case: Case) -> None:
     assert memory.broker.listener("nats").counts.logins_refused == (not case.accepted)
 
 
-@pytest.mark.parametrize("server", SERVERS, ids=["nats-server"] * len(SERVERS))
-def test_beside_nats_server(server: str, tmp_path: Path) -> None:
+@pytest.mark.skipif(not find(), reason="no nats-server")
+def test_beside_nats_server(tmp_path: Path) -> None:
     """A nats-server accepts the same ones, and refuses the same ones."""
+    program = find()
+    assert program is not None
     configuration = tmp_path / "nats.conf"
     users = f"{{ nkey: {KEY} }}, {{ user: bob, password: other }}"
     configuration.write_text(f'host: "127.0.0.1", port: -1, authorization {{ users: [ {users} ] }}')
-    with running(server, configuration) as port:
-        heard = {case.id: _ask(port, case) for case in CASES}
+    with NatsServer(program, configuration) as server:
+        heard = {case.id: _ask(server.port, case) for case in CASES}
     assert heard == {case.id: (PONG if case.accepted else REFUSED) for case in CASES}
 
 
