@@ -18,12 +18,19 @@ import socket
 import sys
 from contextlib import suppress
 from difflib import get_close_matches
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.abstract import isIPv6Address
-from twisted.internet.endpoints import SSL4ServerEndpoint, TCP6ServerEndpoint, serverFromString, wrapServerTLS
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+    wrapServerTLS,
+)
 
 from brokerkit.device import DeviceUnusable, OnDevice, wrong_device
 from brokerkit.entrance import BARRED, read_networks
@@ -34,6 +41,7 @@ from brokerkit.renewal import Renewal
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 
+    from brokerkit.renewal import Served
     from brokerkit.tls import Clients
 
 ALL = "0.0.0.0"  # noqa: S104  every address: the default of the original hpfeeds broker
@@ -104,6 +112,35 @@ def said(text: str, where: str) -> Said:
         raise ConfigError(where, "endpoint", text, problem.expected, problem.hint) from None
 
 
+def is_local(text: str) -> bool:
+    """Say whether only this machine reaches an endpoint; if that cannot be seen, then not."""
+    try:
+        kind, *words = _without_ours(text)[0]
+    except _Unusable:
+        return False
+    if kind not in {"tcp", "tcp6"}:
+        return kind == "unix"
+    found = [_KEYWORD.fullmatch(word) for word in words]
+    values = [_unescaped(word) for word, keyword in zip(words, found, strict=True) if not keyword]
+    given = {**dict(zip(_KEYWORDS[kind], values, strict=False)), **{k[1]: _unescaped(k[2]) for k in found if k}}
+    try:
+        return given["interface"] == "localhost" or ip_address(given["interface"]).is_loopback
+    except (KeyError, ValueError):
+        return False
+
+
+@attrs.frozen
+class Opening:
+    """What an endpoint string describes: the ``whole`` of it, and what lies ``below`` its TLS, if it has TLS.
+
+    ``served`` makes the server's side of TLS, and is ``None`` where there is none.
+    """
+
+    whole: IStreamServerEndpoint
+    below: IStreamServerEndpoint
+    served: Served | None = None
+
+
 def server_endpoint(
     text: str,
     reactor: Any,  # noqa: ANN401  any reactor
@@ -111,6 +148,17 @@ def server_endpoint(
     clients: Clients | None = None,
     renewal: Renewal | None = None,
 ) -> IStreamServerEndpoint:
+    """Give the endpoint that ``text`` describes, as ``opening`` does, with TLS from its first byte if it has TLS."""
+    return opening(text, reactor, where, clients, renewal).whole
+
+
+def opening(
+    text: str,
+    reactor: Any,  # noqa: ANN401  any reactor
+    where: str,
+    clients: Clients | None = None,
+    renewal: Renewal | None = None,
+) -> Opening:
     """Give the endpoint that ``text`` describes; raise ``ConfigError`` naming ``where`` for what is wrong with it.
 
     With ``clients`` it asks for their certificates, which only TLS can.  Without ``renewal`` the files of TLS are read
@@ -199,7 +247,7 @@ def _endpoint(
     reactor: Any,  # noqa: ANN401  any reactor
     clients: Clients | None,
     renewal: Renewal,
-) -> IStreamServerEndpoint:
+) -> Opening:
     (kind, *words), ours = _without_ours(text)
     text = ":".join([kind, *words])
     if ours.device:
@@ -219,7 +267,8 @@ def _endpoint(
             return _tls(reactor, _as_hpfeeds_writes_it(given), clients, renewal)
     if clients is not None:
         raise _Unusable("TLS, as client_ca stands beside it", _EXAMPLES["tls"])
-    return _by_twisted(text, kind, reactor)
+    endpoint = _by_twisted(text, kind, reactor)
+    return Opening(endpoint, endpoint)
 
 
 def _without_ours(text: str) -> tuple[list[str], Said]:
@@ -396,12 +445,13 @@ def _tls(
     given: dict[str, str],
     clients: Clients | None,
     renewal: Renewal,
-) -> IStreamServerEndpoint:
+) -> Opening:
     """Give TLS as hpfeeds writes it."""
     key, cert, chain = given.get("key", "key.pem"), given.get("cert", "cert.pem"), given.get("chain")
     served = renewal.pair(key, cert, chain, clients)
     port, interface, backlog = int(given["port"]), given.get("interface", ALL), int(given.get("backlog", BACKLOG))
-    return SSL4ServerEndpoint(reactor, port, served, interface=interface, backlog=backlog)
+    below = TCP4ServerEndpoint(reactor, port, backlog, interface)
+    return Opening(SSL4ServerEndpoint(reactor, port, served, backlog, interface), below, served)
 
 
 def _tls_directory(
@@ -409,11 +459,12 @@ def _tls_directory(
     given: dict[str, str],
     clients: Clients | None,
     renewal: Renewal,
-) -> IStreamServerEndpoint:
+) -> Opening:
     """Give TLS with a directory, which Twisted's own would not read again for a name that it knows."""
     port, interface, backlog = int(given.get("port", 443)), given.get("interface", "::"), given.get("backlog", BACKLOG)
     below = TCP6ServerEndpoint(reactor, port, int(backlog), interface)
-    return wrapServerTLS(renewal.directory(given["path"], clients), below, reactor)
+    served = renewal.directory(given["path"], clients)
+    return Opening(wrapServerTLS(served, below, reactor), below, served)
 
 
 def _as_hpfeeds_writes_it(given: dict[str, str]) -> dict[str, str]:

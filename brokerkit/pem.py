@@ -178,7 +178,7 @@ def context(pair: Pair, **options: Any) -> Any:  # noqa: ANN401  an OpenSSL.SSL.
     from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, TLSVersion
 
     shown: list[Any] = [pair.certificate, *pair.chain]  # OpenSSL takes these, though Twisted's types do not say so
-    return CertificateOptions(
+    made = CertificateOptions(
         privateKey=pair.key,
         certificate=shown[0],
         extraCertChain=shown[1:],
@@ -186,6 +186,15 @@ def context(pair: Pair, **options: Any) -> Any:  # noqa: ANN401  an OpenSSL.SSL.
         acceptableCiphers=AcceptableCiphers.fromOpenSSLCipherString(CIPHERS),
         **options,
     ).getContext()
+    made.set_alpn_select_callback(_no_protocol)
+    return made
+
+
+def _no_protocol(_connection: Any, _offered: list[bytes]) -> Any:  # noqa: ANN401  OpenSSL's
+    """Go on without, whatever a client offers by ALPN, as browsers do; Twisted's own answer ends the handshake."""
+    from OpenSSL.SSL import NO_OVERLAPPING_PROTOCOLS
+
+    return NO_OVERLAPPING_PROTOCOLS
 
 
 # For TLS 1.2; those of TLS 1.3 are all good.  Each has forward secrecy and authenticates what it encrypts.

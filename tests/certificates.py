@@ -111,7 +111,8 @@ def _wrapped(memory: MemoryBroker, port: int) -> Any:
 class TLSPeer:
     """Raw bytes in TLS to one of a memory broker's listeners.
 
-    ``text`` is what has come, ``failure`` why TLS ended, from the peer's point of view.
+    ``greeting`` is what came before TLS began, ``text`` what has come since, ``failure`` why TLS ended, from the peer's
+    point of view.
     """
 
     def __init__(self, memory: MemoryBroker, port: int, context: ssl.SSLContext, name: str | None = None) -> None:
@@ -123,6 +124,7 @@ class TLSPeer:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
         self.peer = Peer(memory, wrapped.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)))
+        self.greeting = self.peer.take()
         self.send(b"")
 
     def send(self, data: bytes) -> bytes:

@@ -73,7 +73,7 @@ def endpoint(authority: Authority, port: int = NATS) -> str:
 def broker(authority: Authority, **keys: object) -> MemoryBroker:
     """Give a broker that serves server.* with both protocols, at today's time of day."""
     served = {
-        "nats": {"endpoint": endpoint(authority), **keys},
+        "nats": {"endpoint": endpoint(authority), "handshake": "first", **keys},
         "hpfeeds": {"endpoint": endpoint(authority, HPFEEDS)},
     }
     memory = MemoryBroker(users={"ann": "ann's secret"}, settings=served)
@@ -434,6 +434,16 @@ def test_old_tls_is_refused(authority: Authority) -> None:
     assert cipher[0].startswith("ECDHE-")
     context.set_ciphers("RSA+AESGCM:ECDHE+AES:!ECDHE+AESGCM")
     assert TLSPeer(memory, NATS, context).failure is not None
+
+
+def test_alpn(authority: Authority) -> None:
+    """A client that offers protocols by ALPN, as browsers do, is served and goes on without one."""
+    context = client_context(authority)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    peer = TLSPeer(broker(authority), NATS, context)
+    assert peer.failure is None
+    assert peer._tls.version() is not None
+    assert peer._tls.selected_alpn_protocol() is None
 
 
 def test_the_start(authority: Authority) -> None:

@@ -56,11 +56,14 @@ def listen(authority: Authority, port: int, **keys: object) -> dict[str, object]
 
 
 def broker(authority: Authority, *, sources: Any = (), **keys: object) -> MemoryBroker:
-    """Give a broker whose two listeners ask for certificates; the badge is bob's."""
+    """Give a broker whose two listeners ask for certificates, before a word is said; the badge is bob's."""
     badges = MemoryUsers({"bob": "bob's secret"}, certificates={"bob": ("badge-7",)})
     return MemoryBroker(
         users={"ann": "ann's secret"},
-        settings={"nats": listen(authority, NATS, **keys), "hpfeeds": listen(authority, HPFEEDS, **keys)},
+        settings={
+            "nats": listen(authority, NATS, handshake="first", **keys),
+            "hpfeeds": listen(authority, HPFEEDS, **keys),
+        },
         sources=[badges, *sources],
     )
 
@@ -320,6 +323,41 @@ def test_name(
     assert "\n" not in str(caught.value)
 
 
+def test_names_in_the_order_of_nats_server(authority: Authority) -> None:
+    """With ``nats`` they are tried in that order: e-mail addresses, DNS names, URIs, and the subject in both orders."""
+    certificate = authority.issue("shown", FULL, [*ADDRESSES, *MAILBOXES])
+    assert made(authority, certificate_user="nats").names(certificate) == (
+        *(b"ann@example.org", b"host", b"spiffe://example/ann"),
+        *(b"CN=ann,O=Exam\\, ple", b"O=Exam\\, ple,CN=ann"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("shown", "said", "answer"),
+    [
+        ("mapped", "", PONG),
+        ("mapped", ',"user":"bob","pass":"wrong"', PONG),
+        ("ann", "", REFUSED),
+        ("ann", ',"user":"ann","pass":"ann\'s secret"', REFUSED),
+    ],
+)
+def test_the_certificate_decides_alone(authority: Authority, shown: str, said: str, answer: bytes) -> None:
+    """With ``nats`` the first name of a user counts, whatever else is said; a certificate of nobody is refused."""
+    authority.issue("mapped", "ann", dns("nobody", "bob"))
+    memory = NatsOnly(authority)
+    assert nats(memory, authority, shown, said) == answer
+    assert who(memory) == ([b"bob"] if answer == PONG else [])
+
+
+class NatsOnly(MemoryBroker):
+    """A broker with a NATS listener where certificates decide alone."""
+
+    def __init__(self, authority: Authority) -> None:
+        """Make it, with ann and bob."""
+        keys = listen(authority, NATS, handshake="first", certificate_user="nats")
+        super().__init__(settings={"nats": keys})
+
+
 def made(authority: Authority, **keys: str) -> Naming:
     """Give the rule that a listener's keys say."""
     asked = clients(Listen("nats", "tls:…", client_ca=authority.path, **keys))
@@ -400,7 +438,8 @@ def test_as_twisted_writes_it(authority: Authority, spelling: str) -> None:
     directory = authority.directory
     both = [(directory / f"server.{kind}").read_bytes() for kind in ("key", "crt")]
     (directory / "both.pem").write_bytes(b"".join(both))
-    keys = listen(authority, NATS, certificate_user="cn") | {"endpoint": f"ssl:{NATS}:{spelling.format(directory)}"}
+    endpoint = f"ssl:{NATS}:{spelling.format(directory)}"
+    keys = listen(authority, NATS, handshake="first", certificate_user="cn") | {"endpoint": endpoint}
     memory = MemoryBroker(settings={"nats": keys})
     assert nats(memory, authority, "ann") == PONG
     assert nats(memory, authority, "forged") == b""

@@ -14,6 +14,7 @@ from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapCl
 from twisted.internet.error import ConnectError, ConnectionDone
 from twisted.internet.protocol import Protocol
 
+from brokerkit.cli.trust import Trust
 from brokerkit.errors import BrokerError, ClientError
 from brokerkit.plugin import protocols
 from brokerkit.tls import failed_handshake
@@ -21,12 +22,14 @@ from brokerkit.tls import failed_handshake
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
     from brokerkit.cli.talk import Server
     from brokerkit.run import Message
 
 CONNECT_TIMEOUT = 5  # seconds
+SILENCE = 1.0  # seconds: who has not spoken by then waits for TLS to begin, and cuts the connection after two
 GREETING_TIMEOUT = 10  # seconds until a broker has said so much that one can log in
 
 
@@ -57,9 +60,10 @@ class Interrupted(BrokerError):
 class Talk(Protocol):
     """One connection; every way it can end is an exception in whoever waits."""
 
-    def __init__(self, caller: Any) -> None:  # noqa: ANN401  an ICaller
-        """Speak by that caller."""
+    def __init__(self, caller: Any, upgrade: Upgrade | None = None) -> None:  # noqa: ANN401  an ICaller
+        """Speak by that caller; ``upgrade`` begins TLS where the protocol has it begin later."""
         self.caller = caller
+        self._upgrade = upgrade
         self._messages: deque[Message] = deque()
         self._waiting: Deferred[None] | None = None
         self._problem: BrokerError | None = None
@@ -68,14 +72,21 @@ class Talk(Protocol):
 
     def connectionMade(self) -> None:
         """Say the first words, if the client has them."""
+        if self._upgrade is not None:
+            self._upgrade.begin(self.transport, self.caller)
         self.dataReceived(b"")
 
     def dataReceived(self, chunk: bytes) -> None:
         """Hear."""
         try:
             messages, answer = self.caller.receive(chunk)
+            if self._upgrade is not None:
+                answer += self._upgrade.answer()
         except ClientError as error:
             self._end(Refused(str(error) or "what it says is not the protocol"))
+            return
+        except Unreachable as error:
+            self._end(error)
             return
         self._messages += messages
         if answer:
@@ -85,6 +96,8 @@ class Talk(Protocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """End; it was in order only if this side left first and the broker then closed, as it does when all is read."""
         self._lost = True
+        if self._upgrade is not None:
+            self._upgrade.stop()
         self._end(None if self._leaving and reason.check(ConnectionDone) else _ending(reason))
 
     def _end(self, problem: BrokerError | None) -> None:
@@ -136,6 +149,55 @@ class Talk(Protocol):
             transport.loseConnection()  # TLS goes on reading until the other side has said goodbye too
         else:
             transport.loseWriteConnection()
+
+
+class Upgrade:
+    """TLS that begins when the broker has said that it has it; at once if it is silent, as one is that wants TLS first.
+
+    A login is never sent without TLS where TLS is wanted, by whichever side.
+    """
+
+    def __init__(self, reactor: Any, server: Server) -> None:  # noqa: ANN401  any reactor
+        """Trust whom the server is told to trust, and those whom the system trusts if it is told nothing."""
+        self._reactor = reactor
+        self._wanted = server.trust is not None
+        self._creator = (server.trust or Trust()).creator(server.host)
+        self._transport: Any = None
+        self._caller: Any = None
+        self._alarm: IDelayedCall | None = None
+        self._done = False
+
+    def begin(self, transport: Any, caller: Any) -> None:  # noqa: ANN401  a transport, an ICaller
+        """Keep the login back; do not wait for long if TLS is wanted."""
+        self._transport, self._caller = transport, caller
+        caller.hold = True
+        if self._wanted:
+            self._alarm = self._reactor.callLater(SILENCE, self._secure)
+
+    def answer(self) -> bytes:
+        """Give what is to be said now, in TLS if it is to be; raise ``Unreachable`` where that is not to be had."""
+        caller = self._caller
+        if caller.offered is None:
+            return b""
+        self.stop()
+        if not self._done:
+            if self._wanted and not caller.offered:
+                raise Untrusted("it offers no TLS there")
+            if self._wanted or caller.required:
+                self._secure()
+        login: bytes = caller.login()
+        return login
+
+    def _secure(self) -> None:
+        self._alarm = None
+        self._done = True
+        self._transport.startTLS(self._creator)
+
+    def stop(self) -> None:
+        """Wait no longer."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
 
 
 def converse(server: Server, timeout: float | None, speak: Callable[[Talk], Coroutine[Any, Any, None]]) -> None:
@@ -205,10 +267,11 @@ async def talk(
 ) -> None:
     """Connect, log in and speak; raise what went wrong."""
     endpoint: Any = HostnameEndpoint(reactor, server.host, server.port, timeout=CONNECT_TIMEOUT)
-    if server.trust is not None:
+    upgrade = Upgrade(reactor, server) if getattr(caller, "upgrades", False) else None
+    if server.trust is not None and upgrade is None:
         endpoint = wrapClientTLS(server.trust.creator(server.host), endpoint)
     try:
-        talking = await connectProtocol(endpoint, Talk(caller))
+        talking = await connectProtocol(endpoint, Talk(caller, upgrade))
     except (ConnectError, OSError) as error:
         raise Unreachable(str(error)) from None
     try:

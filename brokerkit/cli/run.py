@@ -46,7 +46,7 @@ def _by_itself(data_dir: str | None, flags: tuple[str, ...]) -> list[str]:
             arguments += "--auth", source
     if not chosen & set(protocols()):
         for name, plugin in protocols().items():
-            if plugin.default:
+            if plugin.default and getattr(plugin, "by_itself", True):
                 arguments += f"--{name}", plugin.default
     return arguments
 

@@ -17,6 +17,7 @@ from brokerkit.place import DEMO, FORMER, default_directory, demo_is_stored, dem
 
 if TYPE_CHECKING:
     from brokerkit.broker import Broker
+    from brokerkit.listener import Listener
 
 TOPIC = "demo.hello"
 
@@ -59,11 +60,28 @@ def _commands(broker: Broker, directory: Path | None, auth: tuple[str, ...]) -> 
     where = _where(directory)
     commands = []
     for listener in broker.listeners:
-        if listener.listen.endpoint.startswith("tcp"):
-            server = f"--server {listener.protocol}://{listener.address}{where}"
+        trust = _trust(listener)
+        if listener.listen.endpoint.startswith(("tcp", "tls", "ssl")) and trust is not None:
+            server = f"--server {listener.protocol}://{listener.address}{trust}{where}"
             commands.append(f"{_program()} sub {server} {TOPIC}")
             commands.append(f'{_program()} pub {server} {TOPIC} "hello by {listener.protocol}"')
     return commands
+
+
+def _trust(listener: Listener) -> str | None:
+    """Give the flags with which a client trusts a listener, ``None`` where none of ours would do.
+
+    A certificate that nobody else has signed is its own authority; for others the system is asked.
+    """
+    if listener.served is None:
+        return ""
+    pairs = listener.served.pairs
+    shown = pairs.value[0]
+    names = [name for name in shown.names if not name.startswith("*")]
+    if listener.asks_certificates or not names:
+        return None
+    own = shown.certificate.issuer == shown.certificate.subject and Path(pairs.name).is_file()
+    return f"{f' --ca {shlex.quote(pairs.name)}' if own else ''} --tls-name {shlex.quote(names[0])}"
 
 
 def _demo_can_log_in(directory: Path, auth: tuple[str, ...]) -> bool:

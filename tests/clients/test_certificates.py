@@ -32,6 +32,7 @@ auth = "json:users.json"
 [[listen]]
 protocol = "nats"
 endpoint = "tls:port=0:interface=127.0.0.1:key=server.key:cert=server.crt"
+handshake = "auto"
 client_ca = "authority.crt"
 client_certificate = "optional"
 certificate_user = "cn"
@@ -96,7 +97,6 @@ async def connect(broker: TLSBroker, shown: str, **options: object) -> nats.NATS
     return await nats.connect(
         f"tls://127.0.0.1:{broker.ports['nats']}",
         tls=client_context(broker.authority, shown),
-        tls_handshake_first=True,
         allow_reconnect=False,
         max_reconnect_attempts=0,
         connect_timeout=10,

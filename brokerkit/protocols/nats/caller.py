@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from json import dumps
+from json import dumps, loads
 
 from brokerkit.errors import ClientError
 from brokerkit.run import Message
@@ -14,7 +14,13 @@ _CONTROL = re.compile(rb"(INFO|MSG|HMSG|PING|PONG|\+OK|-ERR)[ \t]*([^\r\n]*)\r\n
 
 
 class NatsCaller:
-    """One client; quiet, without echo of errors: what the broker refuses is raised."""
+    """One client; quiet, without echo of errors: what the broker refuses is raised.
+
+    TLS begins when INFO has come: who makes the connection sets ``hold``, looks at ``offered`` and ``required``, and
+    has the login said by ``login``.
+    """
+
+    upgrades = True
 
     def __init__(self, name: str, secret: str) -> None:
         """Take user and password; without a name the secret is a token, without either nobody is named."""
@@ -25,6 +31,9 @@ class NatsCaller:
         self._sids = 0
         self._asked = 1
         self.ready = False
+        self.hold = False
+        self.offered: bool | None = None  # TLS, as INFO says; not known before it has come
+        self.required = False  # TLS, likewise
 
     def receive(self, chunk: bytes) -> tuple[list[Message], bytes]:
         """Take what came; give the messages in it and what to send now."""
@@ -55,12 +64,29 @@ class NatsCaller:
         if name == b"-ERR":
             raise ClientError(arguments.decode(errors="replace").strip("'"))
         if name == b"INFO" and not self.ready:
-            hello, self._hello = self._hello, b""
-            return hello
+            self._read_info(arguments)
+            return b"" if self.hold else self.login()
         if name == b"PONG":
             self._asked -= 1
             self.ready = True
         return b"PONG\r\n" if name == b"PING" else b""
+
+    def _read_info(self, text: bytes) -> None:
+        """See what is said of TLS; only the first INFO counts."""
+        if self.offered is None:
+            try:
+                said = loads(text)
+            except ValueError:
+                said = None
+            if not isinstance(said, dict):
+                raise ClientError("what it says is not the protocol")
+            self.required = bool(said.get("tls_required"))
+            self.offered = self.required or bool(said.get("tls_available"))
+
+    def login(self) -> bytes:
+        """Give the CONNECT, once."""
+        hello, self._hello = self._hello, b""
+        return hello
 
     def publish(self, topic: bytes, payload: bytes) -> bytes:
         """Give a PUB."""
