@@ -1,0 +1,1 @@
+"""The system account: what nats-server answers and tells there, answered and told by brokerkit."""
