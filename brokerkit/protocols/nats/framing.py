@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from brokerkit.protocols.nats.wire import NatsRun, OddRun, is_word
+from brokerkit.run import Renamed
 from brokerkit.topics import beneath, has_empty_token, has_wildcard
 
 if TYPE_CHECKING:
@@ -37,17 +38,28 @@ class NatsFraming:
         self.prefix = prefix
         self.headers = headers
         self._above = len(prefix) + 1 if prefix else 0  # bytes of a topic that are no part of the subject
+        self._last: tuple[bytes, bytes | None] = b"", None  # heads are asked for by topic, one for each subscription
 
     def head(self, topic: bytes, tag: bytes) -> bytes | None:
         """Give the beginning of each frame to the subscription with the sid ``tag``."""
+        last, start = self._last
+        if topic != last:
+            start = self._start(topic)
+            self._last = topic, start
+        return None if start is None else b"%b%b " % (start, tag)
+
+    def _start(self, topic: bytes) -> bytes | None:
         subject = beneath(self.prefix, topic)
         if subject is None or not is_word(subject) or has_empty_token(subject):
             return None
-        return b"MSG %b %b " % (subject, tag)
+        return b"MSG %b " % subject
 
     def pieces(self, batch: Batch) -> list[bytes] | None:
         """Give what stands before, between and behind the heads of a batch."""
         run = batch.run
+        if run.__class__ is Renamed:
+            batch = run.as_it_was(batch)  # what is renamed is the head's business
+            run = batch.run
         if run.__class__ is NatsRun and run.spellings.prefix == self.prefix:
             headed = run.chunk[run.starts[batch.start]] == _H
             if not headed:

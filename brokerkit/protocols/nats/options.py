@@ -39,6 +39,8 @@ class Options:
     new_account: bool = False
 
 
+LARGEST = 63  # bits of a number in Go
+
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 _FIELDS = {"pass" if field.name == "password" else field.name: field for field in attrs.fields(Options)}
 
@@ -46,17 +48,22 @@ _FIELDS = {"pass" if field.name == "password" else field.name: field for field i
 def parse(text: bytes, before: Options = Options()) -> Options:
     """Read the JSON of a CONNECT; what it does not say stays as it was ``before``.
 
-    Raises ``ProtocolViolation`` for what is not JSON or has a value of the wrong type (no answer), and with
-    nats-server's words for what is refused.
+    Raises ``ProtocolViolation`` for what is not JSON or has a value of the wrong type (no answer), and ``LoginFailed``
+    for the choice of an account, which clients no longer have.
     """
     options = attrs.evolve(before, **_known(read_object(text)))
     if options.account or options.new_account:
         raise LoginFailed("Authorization Violation")
-    if options.protocol not in (0, 1):
-        raise ProtocolViolation("invalid client protocol")
-    if options.no_responders and not options.headers:
-        raise ProtocolViolation("no responders requires headers support")
     return options
+
+
+def refusal(options: Options) -> ProtocolViolation | None:
+    """Give the error that answers options which cannot be; it is said to those only who have logged in."""
+    if options.protocol not in (0, 1):
+        return ProtocolViolation("invalid client protocol")
+    if options.no_responders and not options.headers:
+        return ProtocolViolation("no responders requires headers support")
+    return None
 
 
 def read_object(text: bytes) -> dict[str, Any]:
@@ -84,7 +91,7 @@ def _known(data: dict[str, Any]) -> dict[str, Any]:
         field = _FIELDS.get(key.lower())
         if field is None or value is None:
             continue
-        if type(value) is not type(field.default):
+        if type(value) is not type(field.default) or (type(value) is int and value.bit_length() > LARGEST):
             raise ProtocolViolation(None)
         found[field.name] = _LONE_SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
     return found

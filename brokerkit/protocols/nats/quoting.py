@@ -5,11 +5,13 @@ from __future__ import annotations
 from brokerkit.errors import NotAllowed
 
 
-def denied(what: bytes, subject: bytes, queue: bytes = b"") -> NotAllowed:
-    """Give the permissions error for a subject, quoted as nats-server quotes."""
+def denied(what: bytes, subject: bytes, queue: bytes = b"", sid: bytes = b"") -> NotAllowed:
+    """Give the permissions error for a subject, quoted as nats-server quotes; ``sid`` of what was allowed before."""
     text = b"Permissions Violation for %b %b" % (what, quoted(subject))
     if queue:
         text += b" using queue " + quoted(queue)
+    if sid:
+        text += b" (sid %b)" % quoted(sid)
     return NotAllowed(text.decode(errors="surrogateescape"), fatal=False)
 
 

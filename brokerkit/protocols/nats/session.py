@@ -7,9 +7,6 @@ an exception, and each of its publishes is looked at by itself.
 
 from __future__ import annotations
 
-from json import dumps
-from random import uniform
-from secrets import choice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
@@ -17,41 +14,56 @@ from twisted.cred.credentials import Anonymous, UsernamePassword
 from twisted.internet.protocol import connectionDone
 
 from brokerkit import nkeys, session, topics
-from brokerkit.credentials import Certificate, NkeySignature, Token
-from brokerkit.deliver import deliver_to
+from brokerkit.credentials import Certificate, NkeySignature, SignedJwt, Token, Vouched
 from brokerkit.errors import ClientError, LoginFailed, OverAllowance, TooLarge, TooSlow
 from brokerkit.notation import shown
-from brokerkit.protocols.nats import wire
-from brokerkit.protocols.nats.framing import nats_framing
-from brokerkit.protocols.nats.info import info
-from brokerkit.protocols.nats.options import Options, parse, read_object
+from brokerkit.protocols.nats import security, wire
+from brokerkit.protocols.nats.advertise import host_and_port
+from brokerkit.protocols.nats.delegation import delegated
+from brokerkit.protocols.nats.info import spelled
+from brokerkit.protocols.nats.keepalive import KeepAlive
+from brokerkit.protocols.nats.options import Options, parse, read_object, refusal
 from brokerkit.protocols.nats.quoting import denied
+from brokerkit.protocols.nats.replies import Replies
+from brokerkit.protocols.nats.subscriptions import Subscriptions
+from brokerkit.protocols.nats.system.account import attend
+from brokerkit.protocols.nats.unheard import answer_503
 from brokerkit.run import Message
 
 if TYPE_CHECKING:
     from twisted.cred.credentials import ICredentials
-    from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
+    from brokerkit.client import Client
     from brokerkit.listener import Listener
     from brokerkit.run import Batch
+    from brokerkit.securing import Terms
     from brokerkit.subscription import Subscription
 
 _FAREWELL = {"revoked": "User Authentication Revoked", "expired": "User Authentication Expired"}
-FIRST_PING = 2.0  # seconds: the first PING comes soon, to see whether anybody is there
-BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 
 @attrs.frozen
 class Settings(session.Settings):
-    """What a NATS listener can be told; the defaults are nats-server's."""
+    """What a NATS listener can be told; the defaults are nats-server's.
+
+    ``client_advertise`` is the HOST:PORT that clients are told instead of the one they have come to, ``connect_urls``
+    are those of other brokers that they may go to as well.
+    """
 
     server_name: str = ""
+    client_advertise: str = attrs.field(default="", validator=host_and_port)
+    connect_urls: tuple[str, ...] = attrs.field(default=(), validator=attrs.validators.deep_iterable(host_and_port))
     max_payload: int = 1024 * 1024
     max_control_line: int = 4096
     ping_interval: float = 120.0
     ping_max: int = 2
     login_timeout: float = 2.0
+    handshake: str = "after-info"
+    handshake_fallback: float = 0.05
+    tls_timeout: float = 2.0
+    plain: bool = False
+    pinned_certs: tuple[str, ...] = ()
 
 
 class Shared:
@@ -61,8 +73,6 @@ class Shared:
         """Read the listener's settings."""
         settings: Settings = listener.settings  # type: ignore[assignment]
         self.spellings = wire.Spellings(listener.prefix, settings.max_payload, settings.max_control_line)
-        self.server_id = "N" + "".join(choice(BASE32) for _ in range(55))
-        self.clients = 0
 
 
 class NatsSession(session.Session):
@@ -82,39 +92,59 @@ class NatsSession(session.Session):
 
     @classmethod
     def prepare(cls, listener: Listener) -> Shared:
-        """Share the memory of control lines, the server's id and the count of clients."""
+        """Share the memory of control lines, and have the broker answer in its system account."""
+        attend(listener.broker)
         return Shared(listener)
+
+    @classmethod
+    def terms(cls, listener: Listener, served: Any) -> Terms | None:  # noqa: ANN401  what makes TLS, or None
+        """Have TLS begin after INFO, unless the settings say otherwise."""
+        return security.terms(listener, served)
 
     def make_wire(self) -> wire.Wire:
         """Give the wire, and begin as a connection that has said nothing yet."""
+        settings: Settings = self.listener.settings  # type: ignore[assignment]
         self.options = Options()
-        self.sids: dict[bytes, Subscription] = {}
-        self.needs_login = not self.listener.broker.admits_anonymous
-        self.nonce = nkeys.nonce() if self.listener.broker.takes_nkeys else b""
-        self.cid = 0  # what INFO calls client_id
+        self.subscriptions = Subscriptions(self.listener.prefix, settings.max_subscriptions)
+        self.keep_alive = KeepAlive(self, settings.ping_interval, settings.ping_max)
+        broker = self.listener.broker
+        self.needs_login = not (broker.admits_anonymous or self.listener.listen.no_auth_user)
+        self.nonce = nkeys.nonce() if broker.takes_nkeys or broker.takes_jwts else b""
+        self.offered_jwt = ""  # what stands for the one in CONNECT, where the transport has brought one
         self.eager = False
-        self._asked = False
-        self._unanswered = 0
-        self._ping: IDelayedCall | None = None
+        self.settled = False  # whether a first PING has been answered: from then on, news may be sent
         self._connected = False
         own = wire.Wire(self.listener.shared.spellings)
         own.locked = self.needs_login
         return own
 
     def greet(self) -> None:
-        """Send INFO, and begin to ask whether the client is still there."""
-        self.listener.shared.clients += 1
-        self.cid = self.listener.shared.clients
-        self.outbox.put(b"INFO %b \r\n" % dumps(info(self), separators=(",", ":")).encode())
-        settings: Settings = self.listener.settings  # type: ignore[assignment]
-        self._tick_in(min(FIRST_PING, settings.ping_interval) * uniform(1.0, 1.2))  # noqa: S311
+        """Send INFO."""
+        self.outbox.put(spelled(self))
+
+    def expect(self) -> None:
+        """Begin to ask whether the client is still there, too."""
+        super().expect()
+        if not self.closing:
+            self.keep_alive.begin()
+
+    def inform(self, *, account: bool = False, leaving: bool = False) -> None:
+        """Say INFO again, to a client that can take it, because something in it is new.
+
+        ``account`` says where the client has logged in, ``leaving`` that it had better go elsewhere.
+        """
+        if self.settled and self.options.protocol > 0:
+            self.outbox.put(spelled(self, account=account, leaving=leaving))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End the PINGs too."""
-        if self._ping is not None:
-            self._ping.cancel()
-            self._ping = None
+        self.keep_alive.stop()
         super().connectionLost(reason)
+
+    @property
+    def sids(self) -> dict[bytes, Subscription]:
+        """The subscriptions, by the names that the client gave them."""
+        return self.subscriptions.sids
 
     # -- what the superclass asks -----------------------------------------------------------------------------------
 
@@ -141,9 +171,9 @@ class NatsSession(session.Session):
 
     def lost(self, subscription: Subscription) -> None:
         """Say it in the words of a refused SUB."""
-        self.sids.pop(subscription.tag, None)
+        self.subscriptions.forget(subscription)
         subject = topics.beneath(self.listener.prefix, subscription.pattern) or b""
-        self.refuse(denied(b"Subscription to", subject, subscription.queue))
+        self.refuse(denied(b"Subscription to", subject, subscription.queue, subscription.tag))
 
     def too_late(self) -> ClientError:
         """Refuse whoever has not said CONNECT in time."""
@@ -153,9 +183,25 @@ class NatsSession(session.Session):
         """Refuse a connection too many."""
         return ClientError("maximum connections exceeded")
 
+    def tenant_full(self) -> ClientError:
+        """Refuse a connection too many of an account."""
+        return ClientError("maximum account active connections exceeded")
+
+    def introduced(self) -> tuple[str, str, str]:
+        """Give what CONNECT said of the client's program."""
+        return self.options.name, self.options.lang, self.options.version
+
+    def claimed(self) -> str:
+        """Give the user, or the key, that CONNECT named."""
+        return self.options.user or self.options.nkey
+
     def too_slow(self) -> ClientError:
         """Say what clients take for a connection that is lost."""
         return TooSlow("Stale Connection")
+
+    def will_go(self) -> None:
+        """Say that this broker goes into lame duck mode, to those who can take it."""
+        self.inform(leaving=True)
 
     # -- logging in -------------------------------------------------------------------------------------------------
 
@@ -163,13 +209,15 @@ class NatsSession(session.Session):
         """Take the options and ask who this is."""
         self.options = options = parse(connect.options, self.options)
         self.wire.headers = options.headers
-        if self._connected:
-            self._forget_subscriptions()
+        if self._connected and self.client is not None:
+            self.subscriptions.end_all(self.client)
+        if not self._connected:
+            self.rtt = self.listener.seconds() - self.started  # until a PING has measured it
         self._connected = True
         self.eager = not (options.verbose or options.pedantic)
         credentials = self._credentials_in(options)
         if credentials is not None:
-            self.login(credentials)
+            self.login(self._for_others(credentials))
         else:
             self.welcome()
 
@@ -178,37 +226,66 @@ class NatsSession(session.Session):
 
         A certificate that names nobody ends it, whatever else is said.
         """
-        name = self.certified()
+        names = self.certified_names()
+        if names and self.listener.naming is not None and self.listener.naming.decides:
+            return Certificate(names[0], names[1:])
+        token = options.jwt or self.offered_jwt
+        if token and self.listener.broker.takes_jwts:
+            return SignedJwt(token, self.nonce, nkeys.read_signature(options.sig), self.host)
+        said = self._said_in(options)
+        if said is None and names:
+            return Certificate(names[0])
+        return self._nobody() if said is None and self.client is None else said
+
+    def _said_in(self, options: Options) -> ICredentials | None:
+        """Give what the options alone say; nothing if they say nothing."""
         if options.nkey and self.nonce:
             return NkeySignature(options.nkey, self.nonce, nkeys.read_signature(options.sig))
         if options.auth_token:
             return Token(options.auth_token.encode())
         if options.user or options.password:
             return UsernamePassword(options.user.encode(), options.password.encode())
-        if name:
-            return Certificate(name)
-        return Anonymous() if self.client is None else None
+        return None
 
-    def _forget_subscriptions(self) -> None:
-        """End them all: a second CONNECT may be somebody else's, and nats-server drops them too."""
-        for subscription in self.sids.values():
-            self.client.unsubscribe(subscription)  # type: ignore[union-attr]
-        self.sids.clear()
+    def _for_others(self, credentials: ICredentials) -> ICredentials:
+        """Give what somebody else is to decide about, if there is somebody; those whom the listener knows come in."""
+        if self.listener.broker.delegates and not isinstance(credentials, Vouched):
+            return delegated(self, credentials)
+        return credentials
+
+    def _nobody(self) -> ICredentials:
+        """Give what logs in whoever shows nothing."""
+        name = self.listener.listen.no_auth_user
+        return Vouched(name.encode()) if name else Anonymous()
 
     def welcome(self) -> None:
         """Say +OK to a CONNECT, and offer 503 to whoever asked for it."""
+        error = refusal(self.options)
+        if error is not None:
+            self.refuse(error)
+            return
         self.wire.locked = False
         if self.client is not None:
             self.client.gate.unheard = self._unheard if self.options.no_responders else None
+            self.client.changed = self._rights_changed
+            self._rights_changed()
         if self._connected:
             self._okay()
+
+    def _rights_changed(self) -> None:
+        """Take or drop the right to answer requests."""
+        client, before = self._logged_in, self.subscriptions.replies
+        right = client.grants.responses
+        if right != (before.right if before is not None else None):
+            replies = Replies(right, self.listener.clock.seconds) if right is not None else None
+            self.subscriptions.answer(replies, client, self.options)
 
     def _first(self, item: wire.Item) -> bool:
         """Say whether ``item`` can be taken now; one that comes before any CONNECT logs in as nobody."""
         if self.client is not None:
             return True
         self.postpone(item)
-        self.login(Anonymous())
+        self.login(self._for_others(self._nobody()))
         return False
 
     # -- publishing -------------------------------------------------------------------------------------------------
@@ -220,16 +297,22 @@ class NatsSession(session.Session):
         subject, reply = pub.subject, pub.reply
         if self.options.pedantic and (topics.has_wildcard(subject) or topics.has_empty_token(subject)):
             self.refuse(ClientError("Invalid Publish Subject", fatal=False))
-        if subject.startswith(wire.CLOSED_SUBJECTS) or not self._may_publish(subject):
-            self.refuse(denied(b"Publish to", subject))
-        elif reply.startswith(wire.CLOSED_REPLIES):
+        if wire.is_closed(subject) or not self._may_publish(subject):
+            self.refuse(denied(b"Publish to", self._mapped(subject)))
+        elif wire.is_closed_reply(reply):
             self.refuse(denied(b"Publish with Reply of", reply))
         else:
             self._okay()
             self._publish(pub)
 
     def _may_publish(self, subject: bytes) -> bool:
-        return self.client.gate.grants.permits("publish", topics.under(self.listener.prefix, subject))  # type: ignore[union-attr]
+        topic, replies = topics.under(self.listener.prefix, subject), self.subscriptions.replies
+        return self._logged_in.gate.permits(topic) or (replies is not None and replies.opens(topic))
+
+    def _mapped(self, subject: bytes) -> bytes:
+        """Give what a mapping makes of a subject: it is there that one may or may not publish."""
+        prefix = self.listener.prefix
+        return topics.beneath(prefix, self._logged_in.router.mapped(topics.under(prefix, subject))) or subject
 
     def _publish(self, pub: wire.Pub) -> None:
         """Publish what is allowed; a subject with an empty token reaches nobody, whoever subscribed."""
@@ -239,28 +322,30 @@ class NatsSession(session.Session):
         if not topics.has_empty_token(pub.subject):
             self.publish(wire.OddRun([message]))
         elif reply and self.options.no_responders:
-            self._answer_503(message)
+            answer_503(self._logged_in, message, prefix)
 
     def may_not(self, batch: Batch) -> bool:
-        """Answer each message that is not allowed; the connection stays."""
+        """Answer each message that is not allowed, not even as a response; the connection stays."""
         subject = topics.beneath(self.listener.prefix, batch.topic) or b""
-        for _ in range(len(batch)):
-            self.refuse(denied(b"Publish to", subject))
+        replies = self.subscriptions.replies
+        for message in batch:
+            if replies is not None and replies.use(batch.topic):
+                run = wire.OddRun([message])
+                self._passed(run, self._logged_in.answer(run))
+            else:
+                self.refuse(denied(b"Publish to", subject))
         return True
 
     def _unheard(self, batch: Batch) -> None:
-        """Tell who asks that nobody hears: by a 503, to the plain subscription that waits for the answer."""
+        """Tell who asks that nobody hears."""
         for message in batch:
             if message.reply:
-                self._answer_503(message)
+                answer_503(self._logged_in, message, self.listener.prefix)
 
-    def _answer_503(self, message: Message) -> None:
-        client: Any = self.client
-        waiting = [s for s in client.router.match(message.reply) if s.owner is client and not s.queue and s.framing]
-        if waiting:
-            subject = topics.beneath(self.listener.prefix, message.topic) or b""
-            status = b"NATS/1.0 503\r\nNats-Subject: %b\r\n\r\n" % subject
-            deliver_to(waiting[0], wire.OddRun([Message(message.reply, b"", b"", status)]))
+    @property
+    def _logged_in(self) -> Client:
+        client: Any = self.client  # there is one wherever this is asked
+        return client  # type: ignore[no-any-return]
 
     # -- subscribing ------------------------------------------------------------------------------------------------
 
@@ -269,61 +354,33 @@ class NatsSession(session.Session):
         if not self._first(sub):
             return
         try:
-            self._check(sub)
-            if sub.sid not in self.sids:
-                self.sids[sub.sid] = self._subscribe(sub)
+            self.subscriptions.begin(sub, self._logged_in, self.options)
         except ClientError as error:
             self.refuse(error)
         else:
             self._okay()
 
-    def _check(self, sub: wire.Sub) -> None:
-        """Raise what is to be answered; the right is asked before the number and the form, as in nats-server."""
-        pattern = topics.under(self.listener.prefix, sub.subject)
-        literal = not topics.is_pattern(sub.subject)
-        grants = self.client.grants  # type: ignore[union-attr]
-        if sub.queue == b"_sys_" or not grants.permits("subscribe", pattern, literal=literal):
-            raise denied(b"Subscription to", sub.subject, sub.queue)
-        if len(self.sids) >= self.listener.settings.max_subscriptions or self.client.full:  # type: ignore[union-attr]
-            raise ClientError("maximum subscriptions exceeded", fatal=False)
-
-    def _subscribe(self, sub: wire.Sub) -> Subscription:
-        if not topics.is_pattern(sub.subject):
-            raise ClientError("Invalid Subject", fatal=False)
-        return self.client.subscribe(  # type: ignore[union-attr]
-            topics.under(self.listener.prefix, sub.subject),
-            framing=nats_framing(self.listener.prefix, headers=self.options.headers),
-            tag=sub.sid,
-            queue=sub.queue,
-            echo=self.options.echo,
-            ended=self._ended,
-        )
-
-    def _ended(self, subscription: Subscription) -> None:
-        self.sids.pop(subscription.tag, None)
-
     def on_unsub(self, unsub: wire.Unsub) -> None:
         """End a subscription, now or after so many messages; an unknown one is no error."""
-        if not self._first(unsub):
-            return
-        subscription = self.sids.get(unsub.sid)
-        if subscription is not None:
-            self.client.unsubscribe(subscription, unsub.after)  # type: ignore[union-attr]
-            if not subscription.alive:
-                del self.sids[unsub.sid]
-        self._okay()
+        if self._first(unsub):
+            self.subscriptions.end(unsub, self._logged_in)
+            self._okay()
 
     # -- keeping alive ----------------------------------------------------------------------------------------------
 
     def on_ping(self, ping: wire.Ping) -> None:
-        """Answer."""
-        if self._first(ping):
-            self.outbox.put(b"PONG\r\n")
+        """Answer; behind the first answer stands who the client is here, as nats-server has it since 2.12."""
+        if not self._first(ping):
+            return
+        self.outbox.put(b"PONG\r\n")
+        if self._connected and not self.settled:
+            self.settled = True
+            self.inform(account=True)
 
     def on_pong(self, pong: wire.Pong) -> None:
         """Note that the client has answered."""
         if self._first(pong):
-            self._unanswered = 0
+            self.keep_alive.answered()
 
     def on_info(self, said: wire.ServerInfo) -> None:
         """Ignore INFO from a client, if it is JSON."""
@@ -333,28 +390,6 @@ class NatsSession(session.Session):
     def on_okay(self, okay: wire.Okay) -> None:
         """Ignore +OK from a client."""
         self._first(okay)
-
-    def _tick_in(self, seconds: float) -> None:
-        self._ping = self.listener.clock.callLater(seconds, self._tick)
-
-    def _tick(self) -> None:
-        """Ask whether the client is there, unless it has just been heard; give up after so many questions.
-
-        The first question is always asked, as nats-server does to measure the round trip.
-        """
-        settings: Settings = self.listener.settings  # type: ignore[assignment]
-        self._ping = None
-        with self.listener.broker.turn:
-            if self._asked and self.heard and not self._unanswered:
-                self.heard = False
-            elif self._unanswered >= settings.ping_max and not self.held:  # an answer would not have been read
-                self.refuse(ClientError("Stale Connection"))
-                return
-            else:
-                self._asked = True
-                self._unanswered += 1
-                self.outbox.put(b"PING\r\n")
-        self._tick_in(settings.ping_interval)
 
     def _okay(self) -> None:
         if self.options.verbose:

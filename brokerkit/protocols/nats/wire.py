@@ -29,7 +29,7 @@ RUN_LENGTH = 4096  # messages: the most that is published before other work gets
 SPELLINGS = 4096  # control lines that a listener remembers
 DIGITS = 9  # decimal digits of a size, as in nats-server
 
-CLOSED_SUBJECTS = (b"_GR_.", b"$NRG.")  # nobody may publish to these
+CLOSED_SUBJECTS = (b"_GR_.", b"$NRG.")  # nobody may publish to what begins so
 CLOSED_REPLIES = (b"_R_.", b"$JS.ACK.", b"_GR_.")  # nobody may ask for answers to these
 
 
@@ -133,6 +133,16 @@ def _plain(parts: list[bytes], line: bytes, limits: Spellings) -> Spelling | Non
 
 
 _BLANK = re.compile(rb"[ \t\r\n\f]")
+
+
+def is_closed(subject: bytes) -> bool:
+    """Say whether a subject is kept for the servers themselves."""
+    return subject.startswith(CLOSED_SUBJECTS) and subject != b"_GR_."
+
+
+def is_closed_reply(reply: bytes) -> bool:
+    """Say whether a reply subject is one that only servers make."""
+    return reply.startswith(CLOSED_REPLIES) and reply not in {b"$JS.ACK.", b"_GR_."}
 
 
 def is_word(name: bytes) -> bool:
@@ -250,6 +260,10 @@ class Wire(Unread):
             return None
         if self.locked and chunk[pos] not in b"Cc":
             raise LoginFailed(LOGIN_FIRST)
+        plain = _PLAIN_SUB.match(chunk, pos, pos + self.spellings.max_line)
+        if plain is not None:
+            self.pos = plain.end()
+            return Sub(plain[1], plain[2] or b"", plain[3])
         name = self._operation()
         if name is None:
             return None
@@ -294,6 +308,9 @@ class Wire(Unread):
             return None
         return [word for word in found[0].translate(blanks).split(b" ") if word], found[1]
 
+
+# SUB as clients spell it: there are thousands in a row when one comes back.  Whatever else it may be, `_sub` says.
+_PLAIN_SUB = re.compile(rb"SUB ([^\s]+) (?:([^\s]+) )?([^\s]+)\r\n")
 
 _TAB = bytes.maketrans(b"\t", b" ")  # what separates the arguments of PUB and HPUB
 _TAB_CR = bytes.maketrans(b"\t\r", b"  ")  # and those of SUB and UNSUB

@@ -81,7 +81,7 @@ def closed(memory: MemoryBroker, peer: Peer) -> bool:
 
 def subscriptions(memory: MemoryBroker) -> int:
     """Count the subscriptions that the broker knows of."""
-    return sum(router.subscriptions for router in memory.broker.realm.routers.values())
+    return sum(router.subscriptions - router.serving for router in memory.broker.realm.routers.values())
 
 
 # -- the sequence -----------------------------------------------------------------------------------------------------
