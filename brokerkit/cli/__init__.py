@@ -2,28 +2,51 @@
 
 Exit codes: 0 done, 1 the broker refused, 2 the command line is wrong, 3 no broker could be reached, 4 time ran out,
 130 interrupted before it was done.
+
+A command is imported when it is called or when help is asked for: one that has to be up within a second does not wait
+for what the others need.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
 from brokerkit import __version__
-from brokerkit.cli.acl import acl
-from brokerkit.cli.auth import auth
-from brokerkit.cli.hpfeeds import hpfeeds
-from brokerkit.cli.hpfeeds_broker import hpfeeds_broker
-from brokerkit.cli.links import links
-from brokerkit.cli.run import run
-from brokerkit.cli.talk import pub, sub
-from brokerkit.cli.user import user
+
+# What each is called, and where its click command is.
+COMMANDS = {
+    "run": "brokerkit.cli.run:run",
+    "pub": "brokerkit.cli.talk:pub",
+    "sub": "brokerkit.cli.talk:sub",
+    "user": "brokerkit.cli.user:user",
+    "auth": "brokerkit.cli.auth:auth",
+    "acl": "brokerkit.cli.acl:acl",
+    "hpfeeds": "brokerkit.cli.hpfeeds:hpfeeds",
+    "hpfeeds-broker": "brokerkit.cli.hpfeeds_broker:hpfeeds_broker",
+    "nats-server": "brokerkit.cli.nats_server:nats_server",
+    "links": "brokerkit.cli.links:links",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Late(click.Group):
+    """A group whose commands are imported when they are wanted."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Give the names of all."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Give one by its name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.group(cls=Late, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="brokerkit")
 def main() -> None:
     """Run a message broker for several protocols, and talk to it."""
-
-
-for command in (run, pub, sub, user, auth, acl, hpfeeds, hpfeeds_broker, links):
-    main.add_command(command)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from brokerkit.cli.sources import configuration, lines, source_options
+from brokerkit.cli.sources import asked_for, configuration, lines, source_options
 from brokerkit.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -57,12 +57,13 @@ def explain(
         plugins = protocols()
         _check(action, plugins.values())
         told = configuration(config, data_dir, auth)
+        who = asked_for(user)
         notations = Notations(plugins, told.listen)
         asked = notations.read(name)
     except OperatorError as error:
         raise _fail(WRONG, error) from None
     try:
-        decision = react(lambda reactor: _decide(reactor, told, user, action, asked))
+        decision = react(lambda reactor: _decide(reactor, told, who, action, asked))
     except OperatorError as error:
         raise _fail(EXITS["UNKNOWN"], error) from None
     click.echo(json.dumps(_fields(decision, notations)) if as_json else _text(decision, notations))
@@ -84,16 +85,15 @@ def _check(action: str, plugins: Iterable[Any]) -> None:
     check_action(action, actions([*plugins, *getPlugins(ICheckerPlugin)]), FLAGS, "ACTION")
 
 
-async def _decide(reactor: Any, told: Config, user: str, action: str, name: Name) -> Decision:  # noqa: ANN401
+async def _decide(reactor: Any, told: Config, user: bytes, action: str, name: Name) -> Decision:  # noqa: ANN401
     from brokerkit.cli.asking import Opened
     from brokerkit.explain import ask, explain
 
-    encoded = user.encode(errors="surrogateescape")
     opened = Opened(told, reactor)
     await opened.start()
     try:
-        answers = await ask(opened.sources, encoded, reactor)
-        decision = explain(answers, encoded, action, name, reactor.seconds())
+        answers = await ask(opened.sources, user, reactor)
+        decision = explain(answers, user, action, name, reactor.seconds(), told.tenants)
     finally:
         await opened.close()
     return attrs.evolve(decision, notes=(*decision.notes, *_barred(told.listen, action)))

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from brokerkit.cli.sources import configuration, lines, one_by_one, passed, source_options, without_secrets
+from brokerkit.cli.sources import asked_for, configuration, lines, one_by_one, passed, source_options, without_secrets
 from brokerkit.errors import OperatorError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from brokerkit.checkers.known import Known
     from brokerkit.config import Config
+    from brokerkit.grants import Rule
 
 PROBLEM, WRONG = 1, 2
 PATIENCE = 10.0  # seconds for one answer: a server may have to be connected to first
@@ -52,10 +55,10 @@ def check(config: str | None, data_dir: str | None, auth: tuple[str, ...], user:
 
     try:
         told = configuration(config, data_dir, auth)
+        name = None if user is None else asked_for(user)
     except OperatorError as error:
         click.echo(f"brokerkit: {error}", err=True)
         raise SystemExit(WRONG) from None
-    name = None if user is None else user.encode(errors="surrogateescape")
     reports = react(lambda reactor: _check_all(reactor, told, name))
     for report in reports:
         click.echo(
@@ -140,15 +143,25 @@ def _record(known: Known, where: str, *, anybody: bool) -> dict[str, Any]:
         "logins": {protocol: ["anything"] for protocol in logins} if anybody else logins,
         "may": {
             action: {
-                kind: [{"name": shown(rule.name), "literal": rule.literal} for rule in rules]
+                kind: [_described(rule) for rule in rules]
                 for kind, rules in (("allow", access.allow), ("deny", access.deny))
             }
             for action, access in user.grants.actions.items()
         },
     }
-    more = {"owner": user.owner, "tenant": user.tenant, "valid_until": _moment(user.valid_until)}
+    more: dict[str, Any] = {"owner": user.owner, "tenant": user.tenant, "valid_until": _moment(user.valid_until)}
+    more["protocols"] = list(user.protocols)
+    if (answers := user.grants.responses) is not None:
+        more["allow_responses"] = {"max": answers.most, "expires": answers.seconds}
     limits = {key: value for key, value in attrs.asdict(user.allowance).items() if value}
     return record | {key: value for key, value in more.items() if value} | ({"limits": limits} if limits else {})
+
+
+def _described(rule: Rule) -> dict[str, Any]:
+    from brokerkit.notation import shown
+
+    queue = {"queue": shown(rule.queue)} if rule.queue else {}
+    return {"name": shown(rule.name), "literal": rule.literal, **queue}
 
 
 def _moment(seconds: float) -> str:
@@ -183,6 +196,10 @@ def _told(user: dict[str, Any]) -> list[tuple[str, str]]:
         pairs.append((action, ", ".join(map(_rule, lists["allow"])) or "nothing"))
         if lists["deny"]:
             pairs.append((f"not {action}", ", ".join(map(_rule, lists["deny"]))))
+    if "allow_responses" in user:
+        pairs.append(("answers", responses(user["allow_responses"])))
+    if "protocols" in user:
+        pairs.append(("only by", ", ".join(user["protocols"])))
     for key in ("owner", "tenant"):
         if key in user:
             pairs.append((key, user[key]))
@@ -193,4 +210,12 @@ def _told(user: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _rule(rule: dict[str, Any]) -> str:
-    return f"{rule['name']} (literal)" if rule["literal"] else str(rule["name"])
+    queue = f" (queue {rule['queue']})" if "queue" in rule else ""
+    return f"{rule['name']} (literal)" if rule["literal"] else f"{rule['name']}{queue}"
+
+
+def responses(said: Mapping[str, Any]) -> str:
+    """Say how many answers are allowed to a request, and for how long."""
+    most = f"{said['max']:g}" if said["max"] else "any number"
+    within = f"within {said['expires']:g} s" if said["expires"] else "whenever"
+    return f"{most} to each request, {within}"

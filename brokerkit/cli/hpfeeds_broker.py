@@ -19,7 +19,7 @@ import click
 from brokerkit.checkers.plugins import WHERE
 from brokerkit.config import FLAGS, MAX_PORT
 from brokerkit.errors import ConfigError, OperatorError
-from brokerkit.legacy_metrics import MODERN, STYLES
+from brokerkit.metric_styles import MODERN, STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,6 +19,7 @@ from brokerkit.errors import OperatorError
 # What each is called, and where its click command is; a command that comes later needs a line here and no more.
 COMMANDS = {
     "hpfeeds-broker": "brokerkit.cli.hpfeeds_broker:hpfeeds_broker",
+    "nats-server": "brokerkit.cli.nats_server:nats_server",
 }
 MARK = "# Made by `brokerkit links`."
 _LONGEST = 127  # bytes of a first line that every kernel reads
@@ -35,7 +36,7 @@ from {module} import {function}
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--force", is_flag=True, help="Replace what is not brokerkit's own, too.")
 def links(directory: Path, *, force: bool) -> None:
-    """Make commands in DIR by the names of the originals: hpfeeds-broker.
+    """Make commands in DIR by the names of the originals: hpfeeds-broker, nats-server.
 
     Put DIR into PATH before the originals, or call them by their path.
     """

@@ -16,6 +16,6 @@ def ways(known: Known) -> dict[str, list[str]]:
     certificate = ["client certificate"] if known.certificates else []
     hpfeeds = ["secret"] if known.secret else []
     nats = ["user and password"] if known.secret or known.password_hash else []
-    nats += ["token"] if known.token else []
-    nats += ["nkey"] if known.public_keys else []
+    nats += ["token"] if known.token or known.token_hash else []
+    nats += ["JWT"] if known.user.ticket is not None else ["nkey"] if known.public_keys else []
     return {"hpfeeds": hpfeeds + certificate, "nats": nats + certificate}

@@ -68,6 +68,22 @@ def without_secrets(text: str) -> str:
     return re.sub(r"\?.*", "?***", text, flags=re.DOTALL) if "://" in text else text
 
 
+def asked_for(user: str) -> bytes:
+    """Give the name that a user goes by; of a file of credentials (.creds, .jwt), the JWT in it.
+
+    Raises ``OperatorError`` if there is such a file and it cannot be read.
+    """
+    if user.endswith((".creds", ".jwt")) and Path(user).is_file():
+        from brokerkit.checkers.jwt_setting import bare
+
+        try:
+            return bare(Path(user).read_text(encoding="ascii")).encode()
+        except (OSError, ValueError) as error:
+            text = f"{user}: cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}"
+            raise OperatorError(text) from None
+    return user.encode(errors="surrogateescape")
+
+
 def lines(pairs: Iterable[tuple[str, str]]) -> str:
     """Give labelled lines, one below the other."""
     return "\n".join(f"  {label + ':':<12} {text}" for label, text in pairs)

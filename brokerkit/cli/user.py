@@ -166,6 +166,17 @@ def _hash_options(command: Callable[..., None]) -> Callable[..., None]:
 PATTERN_OPTIONS = ("publish", "subscribe", "publish_deny", "subscribe_deny")
 
 
+def _responses(text: str | None) -> dict[str, float] | None:
+    """Read how many answers are allowed, and for how many seconds."""
+    if text is None:
+        return None
+    most, _, seconds = text.partition(",")
+    try:
+        return {"max": int(most), "expires": float(seconds or 120)}
+    except ValueError:
+        raise click.UsageError(f"--allow-responses {text}: expected a number and seconds, such as 1,120") from None
+
+
 def _record_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the flags for all that can be said of a user but its secret."""
     pattern: dict[str, Any] = {"multiple": True, "metavar": "PATTERN"}
@@ -175,6 +186,14 @@ def _record_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--subscribe", **pattern, help="May subscribe to this; may be given again."),
         click.option("--deny-publish", "publish_deny", **pattern, help="May not publish to this, whatever else."),
         click.option("--deny-subscribe", "subscribe_deny", **pattern, help="May not subscribe to this."),
+        click.option(
+            "--allow-responses",
+            is_flag=False,
+            flag_value="1,120",
+            metavar="[MAX,SECONDS]",
+            help="May answer requests that it receives by NATS; 1,120 unless said, 0 for no bound.",
+        ),
+        click.option("--protocol", "protocols", multiple=True, help="May come by this only; may be given again."),
         click.option("--nkey", metavar="U...", help="The public nkey of a NATS client."),
         click.option("--certificate", metavar="NAME", help="The name in a client certificate."),
         click.option("--owner", help="For people to read."),
@@ -213,7 +232,8 @@ def add(
     """
     kind = _kind(hashed=hashed, is_hash=is_hash)
     made: dict[str, str] = {}
-    fields = {**said, **{key: list(said[key]) for key in PATTERN_OPTIONS}, "name": name}
+    lists = {key: list(said[key]) for key in (*PATTERN_OPTIONS, "protocols")}
+    fields = {**said, **lists, "allow_responses": _responses(said["allow_responses"]), "name": name}
     if token:
         fields["token"] = made["token"] = secrets.generated()
     if stdin or generate or hashed or is_hash or not (token or said["nkey"] or said["certificate"]):
@@ -354,7 +374,7 @@ def allow(*, where: Where, name: str, action: str, patterns: tuple[str, ...], un
     access = entry.known("").user.grants.actions[action]
     for pattern in () if undo else patterns:
         for rule in access.deny:
-            if rule.allows(pattern.encode(), literal=False):
+            if not rule.queue and rule.allows(pattern.partition(" ")[0].encode(), literal=False):
                 command = shlex.join(["brokerkit", "user", "deny", name, action, rule.name.decode(), "--undo"])
                 click.echo(
                     f"{pattern} is denied nevertheless, by {rule.name.decode()}; to end that: {command}", err=True

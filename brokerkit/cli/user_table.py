@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from brokerkit.checkers.entry import PROOFS, SECRETS
+from brokerkit.cli.auth import responses
 from brokerkit.cli.proofs import ways
 from brokerkit.cli.sources import passed
 
@@ -42,8 +43,10 @@ def show_one(entry: Entry, *, reveal: bool) -> None:
     table.add_column(overflow="fold")
     for key, value in entry.fields().items():
         shown = ", ".join(value) if isinstance(value, list) else f"{value:g}" if key == "rate" else str(value)
+        if key == "allow_responses":
+            shown = responses(value)
         if key in SECRETS and not reveal:
-            shown = HASH if key == "password_hash" else HIDDEN
+            shown = HASH if key.endswith("_hash") else HIDDEN
         if key == "valid_until":
             shown += passed(entry.known("").user.valid_until)
         table.add_row(key, escape(shown))

@@ -71,7 +71,7 @@ def test_any_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: s
     interpreter.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     interpreter.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(interpreter))
-    (path,) = links.make(tmp_path)
+    path = links.make(tmp_path)[0]
     assert HELP in run(path, "--help").stdout
 
 

@@ -1,0 +1,1 @@
+"""nats-server's configuration file: its language, and what it says in words of ours."""
