@@ -4,15 +4,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-servers check lint types bench nats-server ferretdb clean
+.PHONY: help run test test-servers check lint types bench nats-server nats-clients ferretdb clean
 
 help:
 	@echo "make run      install into $(VENV) and start a broker on loopback"
 	@echo "make test     install what tests need, and run them all"
-	@echo "make test-servers  sources of users with real databases; as root, install those first"
+	@echo "make test-servers  with real databases, NATS clients and nats-server; as root, install those first"
 	@echo "make check    lint and types"
 	@echo "make bench    measure, beside nats-server and hpfeeds-broker where they are installed"
 	@echo "make nats-server  build the real one with Go, for tests and bench to compare with"
+	@echo "make nats-clients  build NATS clients with Go and npm, for make test-servers"
 	@echo "make ferretdb  build a server for users in MongoDB with Go, for make test-servers"
 	@echo "make clean    remove $(VENV) and what was built"
 
@@ -40,6 +41,8 @@ test: $(VENV)/installed-test
 test-servers: $(VENV)/installed-test
 	@if [ "$$(id -u)" = 0 ]; then .ci/servers; fi
 	@if command -v go > /dev/null; then $(MAKE) --no-print-directory ferretdb || true; fi
+	@if [ -z "$$NATS_SERVER" ] && command -v go > /dev/null; then $(MAKE) --no-print-directory nats-server || true; fi
+	@$(MAKE) --no-print-directory nats-clients || true
 	@if [ "$$(id -u)" = 0 ]; then export BROKERKIT_SERVERS=required; fi; $(BIN)/python -m pytest tests/servers $(ARGS)
 
 check: lint types
@@ -57,6 +60,28 @@ bench: $(VENV)/installed-test
 # The real one, to compare with in tests and to measure beside; needs the Go toolchain.
 nats-server: $(VENV)/installed
 	GOBIN=$(abspath $(BIN)) go install github.com/nats-io/nats-server/v2@latest
+
+# Clients that others wrote, with what the tests have them do: in Go, and in JavaScript for Node and for a page.
+CLIENTS := $(abspath $(VENV))/nats-clients
+SOURCES := tests/servers/nats_clients
+PACKAGES := $(CLIENTS)/node_modules/.package-lock.json
+nats-clients: $(if $(shell command -v go),$(CLIENTS)/go-client)
+nats-clients: $(if $(shell command -v npm),$(CLIENTS)/node.cjs $(CLIENTS)/page.js)
+
+$(CLIENTS)/go-client: $(wildcard $(SOURCES)/go/*) | $(VENV)/installed
+	cd $(SOURCES)/go && go build -buildvcs=false -o $@ .
+
+$(PACKAGES): $(SOURCES)/javascript/package.json $(SOURCES)/javascript/package-lock.json | $(VENV)/installed
+	mkdir -p $(CLIENTS)
+	cp $^ $(CLIENTS)
+	cd $(CLIENTS) && npm ci --silent --no-fund --no-audit --ignore-scripts
+
+BUNDLE = NODE_PATH=$(CLIENTS)/node_modules $(CLIENTS)/node_modules/.bin/esbuild $< --bundle --log-level=warning --outfile=$@
+$(CLIENTS)/node.cjs: $(SOURCES)/javascript/node.mjs $(SOURCES)/javascript/behaviours.mjs $(PACKAGES)
+	$(BUNDLE) --platform=node --format=cjs
+
+$(CLIENTS)/page.js: $(SOURCES)/javascript/page.mjs $(SOURCES)/javascript/behaviours.mjs $(PACKAGES)
+	$(BUNDLE) --format=esm
 
 # It speaks MongoDB's protocol and needs no other database.  It is built from a copy of its source, since it wants a file
 # there that says which version it is.

@@ -6,11 +6,11 @@ module also tests the shutdown.
 
 To find out whether a test is right, run it against the program that sets the standard:
 
-* ``BROKERKIT_TEST_NATS_URL`` (``nats://host:port``): a nats-server that has the users below;
-* ``BROKERKIT_TEST_HPFEEDS`` (``host:port``): an hpfeeds-broker that has them as its users.json;
+* ``BROKERKIT_TEST_HPFEEDS`` (``host:port``): an hpfeeds-broker that has the users below as its users.json;
 * ``BROKERKIT_TEST_TWISTD``: another program to start in twistd's place, with the same arguments.
 
-Tests that need both protocols, or a restart, are skipped when one of the first two is set.
+test_nats_py.py does so by itself, with a nats-server.  Tests that need both protocols, or a restart, are skipped when
+the first is set.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 TWISTD = os.environ.get("BROKERKIT_TEST_TWISTD") or str(Path(sys.executable).with_name("twistd"))
-NATS_URL = os.environ.get("BROKERKIT_TEST_NATS_URL")
 HPFEEDS = os.environ.get("BROKERKIT_TEST_HPFEEDS")
 
 START_SECONDS = 20
@@ -206,8 +205,6 @@ def broker_with() -> Callable[..., AbstractContextManager[Broker]]:
 @pytest.fixture(scope="module")
 def nats_url(request: pytest.FixtureRequest) -> str:
     """Say where NATS clients connect to."""
-    if NATS_URL:
-        return NATS_URL
     return f"nats://127.0.0.1:{request.getfixturevalue('broker').ports['nats']}"
 
 
@@ -223,7 +220,7 @@ def hpfeeds_port(request: pytest.FixtureRequest) -> tuple[str, int]:
 @pytest.fixture
 def restart(request: pytest.FixtureRequest) -> Callable[[], None]:
     """Give a function that stops the module's broker and starts it on the same ports; it blocks."""
-    if NATS_URL or HPFEEDS:
+    if HPFEEDS:
         pytest.skip("the broker under test is not ours to restart")
     running: Broker = request.getfixturevalue("broker")
 

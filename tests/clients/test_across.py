@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from nats.aio.subscription import Subscription
 
 pytestmark = pytest.mark.skipif(
-    not os.environ.keys().isdisjoint({"BROKERKIT_TEST_NATS_URL", "BROKERKIT_TEST_HPFEEDS"}),
+    "BROKERKIT_TEST_HPFEEDS" in os.environ,
     reason="no other broker speaks both protocols",
 )
 

@@ -1,5 +1,6 @@
-"""The NATS client for Python, unmodified, does everything of core NATS that it can do.
+"""The NATS client for Python, unmodified, does everything of core NATS that it can do, as it does with nats-server.
 
+Each test is done with both; tests/servers/nats_clients has the same for Go and JavaScript.
 Each test takes subjects of its own, since one broker serves them all.  ``joined`` holds in passing
 that a client was told of no error that its test did not ask for, and so also that no pending limit
 was hit.
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,56 @@ import nats
 import nats.errors
 import pytest
 
+from .conftest import Broker
+from .nats_server import TOKEN, NatsServer
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
 
     from nats.aio.client import Client
     from nats.aio.msg import Msg
     from nats.aio.subscription import Subscription
 
 MAX_PAYLOAD = 1024 * 1024
+
+
+@pytest.fixture(scope="module", params=[Broker, NatsServer], ids=["brokerkit", "nats-server"])
+def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker | NatsServer]:
+    """Run one of both; the tests are done once with each."""
+    running = request.param(tmp_path_factory.mktemp("standing"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def nats_url(standing: Broker | NatsServer) -> str:
+    """Say where NATS clients connect to."""
+    return f"nats://127.0.0.1:{standing.ports['nats']}"
+
+
+@pytest.fixture
+def token_url(standing: Broker | NatsServer, nats_url: str, tmp_path: Path) -> Iterator[str]:
+    """Say where clients with a token connect to: nats-server takes either users or a token."""
+    if isinstance(standing, Broker):
+        yield nats_url
+        return
+    another = NatsServer(tmp_path, TOKEN)
+    another.start()
+    yield f"nats://127.0.0.1:{another.ports['nats']}"
+    another.stop()
+
+
+@pytest.fixture
+def restart(standing: Broker | NatsServer) -> Callable[[], None]:
+    """Give a function that stops it and starts it on the same port; it blocks."""
+
+    def again() -> None:
+        standing.stop()
+        standing.start()
+
+    return again
 
 
 @asynccontextmanager
@@ -86,10 +128,9 @@ async def test_credentials_in_the_url(nats_url: str) -> None:
         await client.flush()
 
 
-@pytest.mark.skipif("BROKERKIT_TEST_NATS_URL" in os.environ, reason="nats-server takes either users or a token")
-async def test_token(nats_url: str) -> None:
+async def test_token(token_url: str) -> None:
     """A token alone gets in, with the rights of the user that has it."""
-    async with joined(nats_url, user=None, password=None, token="t0ken") as client:
+    async with joined(token_url, user=None, password=None, token="t0ken") as client:
         subscription = await client.subscribe("token.one")
         await client.publish("token.one", b"by token")
         assert await bodies(subscription, 1) == [b"by token"]

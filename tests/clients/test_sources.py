@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Run = Callable[..., contextlib.AbstractContextManager[Any]]
 
 pytestmark = pytest.mark.skipif(
-    not os.environ.keys().isdisjoint({"BROKERKIT_TEST_NATS_URL", "BROKERKIT_TEST_HPFEEDS"}),
+    "BROKERKIT_TEST_HPFEEDS" in os.environ,
     reason="no other broker has these sources of users",
 )
 
