@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import login, loop, memory, reload, sensors, stall, throughput
+from bench import crowd, idle, login, loop, memory, reload, secure, sensors, stall, throughput
 from bench.cast import PROTOCOLS
 from bench.contest import Options, say
 from bench.table import Section, as_json, markdown, write
@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 SCENARIOS: dict[str, tuple[str, Callable[[str, Options], list[Row]]]] = {
     "throughput": ("Throughput", throughput.scenario),
+    "secure": ("Throughput over TLS", secure.scenario),
     "loop": ("Closed loop", loop.scenario),
     "sensors": ("Many sensors", sensors.scenario),
     "login": ("Logins", login.scenario),
     "reload": ("Ten thousand users", reload.scenario),
     "memory": ("Memory", memory.scenario),
+    "idle": ("Ten thousand connections", idle.scenario),
+    "crowd": ("A hundred thousand subscriptions", crowd.scenario),
     "stall": ("A reader that has stopped", stall.stalled_scenario),
     "slow": ("A slow but steady reader", stall.slow_scenario),
 }

@@ -37,15 +37,16 @@ SEND_BUFFER = 128 * 1024
 class Load:
     """Prebuilt chunks of equal frames, the topics alternating from frame to frame."""
 
-    def __init__(self, speech: Speech, topics: Sequence[bytes], size: int) -> None:
-        """Build chunks of messages with *size* bytes of payload each."""
+    def __init__(self, speech: Speech, topics: Sequence[bytes], size: int, number: int = FIRST_NUMBER) -> None:
+        """Build chunks of messages with *size* bytes of payload each; *number* is the readers' first subscription."""
         payload = b"x" * size
         published = [speech.publish(topic, payload) for topic in topics]
-        delivered = speech.delivery(topics[0], FIRST_NUMBER, payload)
+        delivered = speech.delivery(topics[0], number, payload)
         self.frames = max(CHUNK // len(published[0]), 1)
         self.delivery = len(delivered)
         turns = itertools.cycle(published)
-        self.chunks = [b"".join(itertools.islice(turns, self.frames)) for _ in range(CHUNKS)]
+        chunks = max(CHUNKS, -(-len(topics) // self.frames))
+        self.chunks = [b"".join(itertools.islice(turns, self.frames)) for _ in range(chunks)]
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Link:
             self.sock.settimeout(LIMIT)
             self.sock.connect(("127.0.0.1", port))
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.sock = speech.secure(self.sock)
             speech.login(self.sock)
         except BaseException:
             self.sock.close()

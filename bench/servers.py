@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ from bench.speech import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bench.certificate import Certificate
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -78,8 +80,18 @@ def brokers(protocol: str, users: str = "") -> list[Broker]:
     return [_brokerkit("hpfeeds", users or "env"), _hpfeeds_broker(users or "env")]
 
 
-def _brokerkit(protocol: str, checker: str) -> Broker:
-    endpoint = "tcp:port=0:interface=127.0.0.1"
+def secure_brokers(certificate: Certificate) -> list[Broker]:
+    """Return brokerkit and nats-server with TLS that begins after INFO."""
+    files = f"cert={certificate.certificate}:key={certificate.key}"
+    peer = _nats_server()
+    flags = ("--tls", "--tlscert", str(certificate.certificate), "--tlskey", str(certificate.key))
+    return [
+        _brokerkit("nats", "anonymous", f"tls:port=0:interface=127.0.0.1:{files}"),
+        replace(peer, arguments=(*peer.arguments, *flags)),
+    ]
+
+
+def _brokerkit(protocol: str, checker: str, endpoint: str = "tcp:port=0:interface=127.0.0.1") -> Broker:
     # hpfeeds-broker always counts for Prometheus, by user and channel, so brokerkit has to do it beside it.
     counting = ("--exporter", "127.0.0.1:{exporter}") if protocol == "hpfeeds" else ()
     return Broker(

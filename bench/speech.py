@@ -22,6 +22,9 @@ class Speech(Protocol):
     aside: int
     """Length of what the broker may say between two messages, in bytes; 0 for nothing."""
 
+    def secure(self, sock: socket) -> socket:
+        """Return the socket to go on with: this one, or TLS over it."""
+
     def login(self, sock: socket) -> None:
         """Log in over a socket that has a timeout; raise BenchError when refused."""
 
