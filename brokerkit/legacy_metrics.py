@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, UntypedMetricFamily
 from prometheus_client.utils import floatToGoString
 
+from brokerkit.metric_styles import BOTH, LEGACY, MODERN
 from brokerkit.tally import BUCKETS, FIRST
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     Values = Iterable[tuple[Sequence[str], float]]
 
-MODERN, LEGACY, BOTH, OFF = STYLES = ("modern", "legacy", "both", "off")
 PROTOCOL = "hpfeeds"
 BROKER = "hpfeeds_broker_"
 CONNECTION = f"{BROKER}connection_"

@@ -47,7 +47,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         someone.leave()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/getting-started.md", "docs/tenants.md"])
 def test_commands(page: str, reader: Reader) -> None:
     """Every command does what the page says it does, and the README's are those that the broker prints."""
     for block in blocks((ROOT / page).read_text(encoding="utf-8")):

@@ -216,6 +216,26 @@ def test_hangup_is_survived(tmp_path: Path) -> None:
         pytest.fail("the new user is not known")
 
 
+def test_lame_duck(tmp_path: Path) -> None:
+    """SIGUSR2 means to go slowly: clients are told, closed one by one, and then the program ends by itself."""
+    (tmp_path / "lame.toml").write_text(
+        'auth = ["anonymous"]\n[[listen]]\nprotocol = "nats"\nendpoint = "tcp:port=0:interface=127.0.0.1"\n'
+        "lame_duck_duration = 0.6\nlame_duck_grace_period = 0.3\n"
+    )
+    with running(tmp_path, twistd("--config=lame.toml")) as broker:
+        with broker.connect("nats") as nats:
+            heard = nats.makefile("rb")
+            heard.readline()
+            nats.sendall(b'CONNECT {"verbose":false,"protocol":1}\r\nPING\r\n')
+            assert heard.readline() == b"PONG\r\n"
+            assert b'"connect_info":true' in heard.readline()
+            broker.process.send_signal(signal.SIGUSR2)
+            assert b'"ldm":true' in heard.readline()
+            assert heard.readline() == b""
+        broker.process.wait(PATIENCE)
+        assert broker.process.returncode == 0
+
+
 def test_no_descriptors_left(tmp_path: Path) -> None:
     """A broker that has run out of descriptors goes on, and accepts again when there are some."""
     limit = (64, 64)

@@ -18,6 +18,7 @@ import shutil
 import sqlite3
 import ssl
 from contextlib import closing
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
 from urllib.parse import quote
@@ -27,7 +28,6 @@ import nats.errors
 import pytest
 from hpfeeds.asyncio import ClientSession
 
-from brokerkit.cli import main
 from tests.cli.commands import Done, invoke
 from tests.pages import ROOT, Block, Reader, blocks
 
@@ -226,7 +226,7 @@ def test_own_users(visit: Visit) -> None:
     operator.follow()
     operator.is_refused("nats", "sensor1", changed)
     shown = set(re.findall(r"^brokerkit user (\w+)", PAGE, re.MULTILINE))
-    assert shown == set(main.commands["user"].commands)  # type: ignore[attr-defined]
+    assert shown == set(import_module("brokerkit.cli.user").user.commands)
 
 
 def test_sqlite(visit: Visit) -> None:
@@ -267,11 +267,11 @@ def test_certificates(visit: Visit) -> None:
 
     async def refused() -> None:
         with pytest.raises((nats.errors.Error, OSError)):
-            await by_nats(operator, "tls", tls=context, tls_handshake_first=True)
+            await by_nats(operator, "tls", tls=context)
 
     run(refused())
     context.load_cert_chain(operator.directory / "sensor1.crt", operator.directory / "sensor1.key")
-    run(hears_itself(operator, "cowrie.sessions", scheme="tls", tls=context, tls_handshake_first=True))
+    run(hears_itself(operator, "cowrie.sessions", scheme="tls", tls=context))
 
 
 def test_nkeys(visit: Visit) -> None:

@@ -6,19 +6,24 @@ imported when it is used.
 
 from twisted.application.service import ServiceMaker
 
-from brokerkit.checkers.plugins import anonymous, database, env, json, kastlex, mongodb, sqlite, users
+from brokerkit.checkers.plugins import anonymous, callout, database, env, json, jwt, kastlex, mongodb, sqlite, users
 from brokerkit.plugin import StreamProtocol
+from brokerkit.protocols.nats.monitor.plugin import NatsMonitor
 
 __all__ = [
     "anonymous",
     "brokerkit",
+    "callout",
     "database",
     "env",
     "hpfeeds",
     "json",
+    "jwt",
     "kastlex",
     "mongodb",
     "nats",
+    "nats_monitor",
+    "nats_websocket",
     "sqlite",
     "users",
 ]
@@ -42,3 +47,14 @@ nats = StreamProtocol(
     caller="brokerkit.protocols.nats.caller.NatsCaller",
     notation="brokerkit.protocols.nats.notation",
 )
+
+nats_websocket = StreamProtocol(
+    "nats-websocket",
+    "brokerkit.protocols.nats.websocket.NatsWebSocketSession",
+    description="NATS in WebSocket",
+    caller="brokerkit.protocols.nats.websocket_caller.NatsWebSocketCaller",
+    notation="brokerkit.protocols.nats.notation",
+    like="nats",
+)
+
+nats_monitor = NatsMonitor()
