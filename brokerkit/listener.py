@@ -9,16 +9,16 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 
 from brokerkit.departure import Departure
-from brokerkit.endpoints import explain_bind_failure, opening, said, tune, where_bound
+from brokerkit.endpoints import opening, said, tune
 from brokerkit.entrance import BOTH, Entrance, barred, read_networks
-from brokerkit.errors import ConfigError, OperatorError, Words
+from brokerkit.errors import ConfigError, Words
+from brokerkit.listening import Listening
 from brokerkit.outbox import Limits
 from brokerkit.securing import Layers
 from brokerkit.tls import clients
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from twisted.internet.interfaces import IAddress, IListeningPort
-    from twisted.python.failure import Failure
 
     from brokerkit.broker import Broker
     from brokerkit.config import Listen
@@ -61,7 +60,7 @@ class Counts:
         self.slow_readers[why] += 1
 
 
-class Listener(Service):
+class Listener(Listening):
     """Listens as a ``Listen`` says and makes a ``session`` for each connection.
 
     ``shared`` is whatever the sessions of this listener have in common (``Session.prepare``).
@@ -90,7 +89,6 @@ class Listener(Service):
         self.sessions: set[Session] = set()
         self.factory = SessionFactory(self, session)
         self.shared = session.prepare(self)
-        self.port: IListeningPort | None = None
         self._waiting: list[Deferred[None]] = []  # for the last connection to be gone
         self._departure: Departure | None = None
         asked = clients(listen)
@@ -127,36 +125,16 @@ class Listener(Service):
         return here.mode or listen.mode, here.networks or listen.networks
 
     @property
-    def address(self) -> str:
-        """Where it listens, as ``host:port``; empty while it does not."""
-        return where_bound(self.port) if self.port is not None else ""
-
-    @property
     def bytes_out(self) -> int:
         """Bytes written to all connections there have been."""
         return self.counts.bytes_out + sum(s.outbox.sent for s in self.sessions)
 
-    def privilegedStartService(self) -> None:
-        """Open the port; raise ``OperatorError`` if that fails."""
-        super().privilegedStartService()  # type: ignore[no-untyped-call]
-        if self.port is None:
-            self._open()
+    def begin(self) -> tuple[Any, str]:
+        """Begin to listen at the endpoint."""
+        return self._endpoint.listen(self.factory), self.listen.endpoint
 
-    def startService(self) -> None:
-        """Open the port, if it is not open yet, and say so."""
-        super().startService()  # type: ignore[no-untyped-call]
-        if self.port is None:
-            self._open()
-
-    def _open(self) -> None:
-        failures: list[Failure] = []
-        self._endpoint.listen(self.factory).addCallbacks(self._opened, failures.append)
-        if failures:
-            text = explain_bind_failure(failures[0].value, self.listen.endpoint)
-            raise OperatorError(text)
-
-    def _opened(self, port: IListeningPort) -> None:
-        self.port = port
+    def opened_port(self, port: IListeningPort) -> None:
+        """Have its connections kept alive, read together and looked at when they come; and say where it listens."""
         if isinstance(port, Port):
             port.factory = AtTheDoor(self, port.factory)  # type: ignore[assignment]
         tune(port, self.settings.keepalive)
@@ -193,7 +171,7 @@ class Listener(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        await self._shut()
+        await self.shut()
         if self._departure is not None:
             self._departure.stop()
         if not self.sessions:
@@ -218,7 +196,7 @@ class Listener(Service):
         return Deferred.fromCoroutine(self._depart(duration, grace))
 
     async def _depart(self, duration: float, grace: float) -> None:
-        await self._shut()
+        await self.shut()
         if self._departure is None:
             log.info("{protocol}: lame duck mode: no new connections", protocol=self.protocol)
             self.broker.census.will_go()
@@ -227,12 +205,6 @@ class Listener(Service):
         if self.sessions:
             await self._emptied()
         self._departure.stop()
-
-    async def _shut(self) -> None:
-        """Close the port."""
-        port, self.port = self.port, None
-        if port is not None:
-            await maybeDeferred(port.stopListening)
 
     def _emptied(self) -> Deferred[None]:
         """Give what is done when the last connection is gone."""

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.logger import Logger
 from twisted.web.http import OK, SERVICE_UNAVAILABLE
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from brokerkit.endpoints import explain_bind_failure, where_bound
-from brokerkit.errors import OperatorError
 from brokerkit.legacy_metrics import OriginalNumbers
+from brokerkit.listening import Listening
 from brokerkit.metric_styles import MODERN
 from brokerkit.notation import shown
 from brokerkit.tenant import UNNAMED
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
     from twisted.internet.interfaces import IListeningPort
-    from twisted.python.failure import Failure
     from twisted.web.iweb import IRequest
 
     from brokerkit.broker import Broker
@@ -309,7 +306,7 @@ def pages(broker: Broker, hpfeeds_metrics: str = MODERN) -> Resource:
     return root
 
 
-class Exporter(Service):
+class Exporter(Listening):
     """The HTTP server of the metrics."""
 
     def __init__(self, broker: Broker, host: str, port: int, hpfeeds_metrics: str = MODERN) -> None:
@@ -318,45 +315,19 @@ class Exporter(Service):
         self._hpfeeds_metrics = hpfeeds_metrics
         self._host = host
         self._number = port
-        self.port: IListeningPort | None = None
 
-    @property
-    def address(self) -> str:
-        """Where it listens; empty while it does not."""
-        return where_bound(self.port) if self.port is not None else ""
-
-    def privilegedStartService(self) -> None:
-        """Open the port; raise ``OperatorError`` if that fails."""
-        super().privilegedStartService()  # type: ignore[no-untyped-call]
-        if self.port is None:
-            self._open()
-
-    def startService(self) -> None:
-        """Open the port, if it is not open yet."""
-        super().startService()  # type: ignore[no-untyped-call]
-        if self.port is None:
-            self._open()
-
-    def _open(self) -> None:
+    def begin(self) -> tuple[Any, str]:
+        """Begin to serve the pages."""
         site = Site(pages(self._broker, self._hpfeeds_metrics), timeout=IDLE, reactor=self._broker.reactor)
         site.noisy = False
-        failures: list[Failure] = []
         endpoint = TCP4ServerEndpoint(self._broker.reactor, self._number, interface=self._host)
-        endpoint.listen(site).addCallbacks(self._opened, failures.append)
-        if failures:
-            raise OperatorError(explain_bind_failure(failures[0].value, f"{self._host}:{self._number}"))
+        return endpoint.listen(site), f"{self._host}:{self._number}"
 
-    def _opened(self, port: IListeningPort) -> None:
-        self.port = port
+    def opened_port(self, port: IListeningPort) -> None:  # noqa: ARG002
+        """Say where the pages are."""
         log.info("metrics listening on {address}", address=self.address)
 
     def stopService(self) -> Deferred[None]:
         """Close the port."""
         super().stopService()  # type: ignore[no-untyped-call]
-        port, self.port = self.port, None
-        return Deferred.fromCoroutine(_close(port))
-
-
-async def _close(port: IListeningPort | None) -> None:
-    if port is not None:
-        await maybeDeferred(port.stopListening)
+        return Deferred.fromCoroutine(self.shut())

@@ -8,23 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.server import Site
 
 from brokerkit.config import Listen
-from brokerkit.endpoints import explain_bind_failure, opening, said, where_bound
+from brokerkit.endpoints import opening, said
 from brokerkit.entrance import Entrance, read_networks
-from brokerkit.errors import ConfigError, OperatorError, Words
+from brokerkit.errors import ConfigError, Words
+from brokerkit.listening import Listening
 from brokerkit.protocols.nats.monitor.site import tree
 from brokerkit.protocols.nats.system.account import attend
 from brokerkit.tls import clients
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IAddress, IListeningPort
-    from twisted.python.failure import Failure
 
     from brokerkit.broker import Broker
 
@@ -47,7 +46,7 @@ class Settings:
     max_connections: int = 64
 
 
-class Monitor(Service):
+class Monitor(Listening):
     """The pages at one endpoint."""
 
     def __init__(self, broker: Broker, listen: Listen, settings: Settings) -> None:
@@ -61,7 +60,6 @@ class Monitor(Service):
         self.secure = found.served is not None
         self.base_path = settings.http_base_path.rstrip("/")
         self.entrance = Entrance(listen.protocol, networks, settings.max_connections, 0, broker.reactor)
-        self.port: IListeningPort | None = None
         self._endpoint = found.whole
         self._listen = listen
         view = attend(broker).view
@@ -71,36 +69,17 @@ class Monitor(Service):
         view.monitors.append(self)
 
     @property
-    def address(self) -> str:
-        """Where it listens, as ``host:port``; empty while it does not."""
-        return where_bound(self.port) if self.port is not None else ""
-
-    @property
     def place(self) -> tuple[str, int]:
         """Host and port; of no port while it does not listen."""
         where: Any = self.port.getHost() if self.port is not None else None
         return getattr(where, "host", ""), getattr(where, "port", 0)
 
-    def privilegedStartService(self) -> None:
-        """Open the port; raise ``OperatorError`` if that fails."""
-        super().privilegedStartService()  # type: ignore[no-untyped-call]
-        if self.port is None:
-            self._open()
+    def begin(self) -> tuple[Any, str]:
+        """Begin to listen at the endpoint."""
+        return self._endpoint.listen(self._door), self._listen.endpoint
 
-    def startService(self) -> None:
-        """Open the port, if it is not open yet."""
-        super().startService()  # type: ignore[no-untyped-call]
-        if self.port is None:
-            self._open()
-
-    def _open(self) -> None:
-        failures: list[Failure] = []
-        self._endpoint.listen(self._door).addCallbacks(self._opened, failures.append)
-        if failures:
-            raise OperatorError(explain_bind_failure(failures[0].value, self._listen.endpoint))
-
-    def _opened(self, port: IListeningPort) -> None:
-        self.port = port
+    def opened_port(self, port: IListeningPort) -> None:  # noqa: ARG002
+        """Say where the pages are."""
         scheme = "https" if self.secure else "http"
         log.info("nats-monitor listening on {scheme}://{address}", scheme=scheme, address=self.address)
 
@@ -110,9 +89,7 @@ class Monitor(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        port, self.port = self.port, None
-        if port is not None:
-            await maybeDeferred(port.stopListening)
+        await self.shut()
         self._door.cut()
 
 
