@@ -22,8 +22,8 @@ from brokerkit.hashing import COSTS, REMEMBERED, Hashing, check, is_hash, make_h
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(b"secret")
-BCRYPT = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(b"secret", salt=b"saltsalt")
+BCRYPT = bcrypt.hashpw(b"secret", b"$2b$04$abcdefghijklmnopqrstuu").decode()
 
 
 class Reactor(Clock):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 REQUIRED = os.environ.get("BROKERKIT_SERVERS") == "required"
+NO_SERVER = "no nats-server: make nats-server, or say where it is in NATS_SERVER"
 SECONDS = 60  # for a server to come up, or to go down
 SOMEBODY: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
 ENVIRONMENT = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}

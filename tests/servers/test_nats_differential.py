@@ -15,6 +15,7 @@ from tests.protocols.nats.conversation import WAYS, OverTCP, converse
 from tests.protocols.nats.record import record
 from tests.protocols.nats.transcript import DIRECTORY, Heard, Script, read_all
 from tests.servers.nats import Brokerkit, NatsServer, find
+from tests.servers.programs import NO_SERVER, missing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +29,8 @@ def nats_servers() -> Iterator[dict[str, int]]:
     """Give the port of a nats-server for each configuration."""
     program = find()
     if program is None:
-        if os.environ.get("BROKERKIT_SERVERS") == "required":
-            pytest.fail("no nats-server: make nats-server, or say where it is in NATS_SERVER")
-        pytest.skip("no nats-server")
+        missing(NO_SERVER)
+    assert program is not None
     with ExitStack() as stack:
         yield {name: stack.enter_context(NatsServer(program, DIRECTORY / f"{name}.conf")).port for name in SERVERS}
 
@@ -48,11 +48,12 @@ def check(script: Script, port: int, way: str, expected: dict[str, Heard]) -> No
     assert heard == {who: expected.get(who, Heard()) for who in heard}, str(script)
 
 
-@pytest.mark.skipif("RECORD" not in os.environ, reason="nothing is recorded unless RECORD is set")
-def test_record(nats_servers: dict[str, int]) -> None:
-    """What nats-server says is written down."""
-    for theme in THEMES:
-        record(DIRECTORY / f"{theme}.txt", nats_servers)
+if "RECORD" in os.environ:
+
+    def test_record(nats_servers: dict[str, int]) -> None:
+        """What nats-server says is written down."""
+        for theme in THEMES:
+            record(DIRECTORY / f"{theme}.txt", nats_servers)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import pytest
 
 from tests.protocols.nats.transcript import normalised
 from tests.servers.nats import SECONDS, Brokerkit, NatsServer, Program, find
+from tests.servers.programs import NO_SERVER, missing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,9 +44,8 @@ def server(kind: str, place: Path, conf: str, toml: str) -> Program:
         return Brokerkit(file)
     program = find()
     if program is None:
-        if os.environ.get("BROKERKIT_SERVERS") == "required":
-            pytest.fail("no nats-server: make nats-server, or say where it is in NATS_SERVER")
-        pytest.skip("no nats-server")
+        missing(NO_SERVER)
+    assert program is not None
     file = place / "nats.conf"
     file.write_text(conf)
     return NatsServer(program, file)
