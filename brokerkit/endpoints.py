@@ -170,6 +170,22 @@ def opening(
         raise ConfigError(where, "endpoint", text, problem.expected, problem.hint) from None
 
 
+def names_no_files(text: str) -> bool:
+    """Say whether ``text`` is a ``tls:`` endpoint that leaves open which key and certificate it serves."""
+    try:
+        kind, *words = _without_ours(text)[0]
+    except _Unusable:
+        return False
+    keys = {word.partition("=")[0] for word in words}
+    return kind == "tls" and all("=" in word for word in words) and keys.isdisjoint({"key", "cert", "chain", "path"})
+
+
+def with_files(text: str, key: str, cert: str) -> str:
+    """Give a ``tls:`` endpoint with that key and certificate."""
+    escaped = [path.replace("\\", "\\\\").replace(":", "\\:") for path in (key, cert)]
+    return f"{text}:key={escaped[0]}:cert={escaped[1]}"
+
+
 def tune(port: IListeningPort, keepalive: int = IDLE) -> None:
     """Set what accepted TCP sockets inherit; what is no TCP socket, or what the system does not know, is left alone.
 

@@ -35,6 +35,7 @@ BARRED: dict[str, frozenset[str]] = {BOTH: frozenset(), PUSH: frozenset({SUBSCRI
 MAPPED = IPv6Network("::ffff:0:0/96")  # the addresses of IPv4, as a socket of IPv6 shows them
 TOLD = 64  # connections that are being told at once that they are too many; further ones are closed without a word
 AGAIN = 60.0  # seconds in which a source is named once in the log
+SHOWN = "::ffff:"  # what such an address begins with
 NAMED = 1024  # sources that are remembered for that; while there are so many, others are counted only
 
 
@@ -147,6 +148,11 @@ class Entrance:
         if self.inside >= self._most:
             return "connections"
         return "address" if source and 0 < self._most_each <= self.from_address.get(source, 0) else ""
+
+
+def without_mapping(host: str) -> str:
+    """Give an address of IPv4 that a socket of IPv6 shows (``::ffff:10.0.0.1``) as one of IPv4; others as they are."""
+    return host[len(SHOWN) :] if host.startswith(SHOWN) and "." in host else host
 
 
 @lru_cache(maxsize=1024)

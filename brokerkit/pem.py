@@ -8,6 +8,7 @@ since somebody may be writing the rest of it.
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.DOTALL)
 _CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _KEY_EXPECTED = "a private key without a password in PEM"
+# SHA-256 of public keys whose private halves are published: that which bpbroker ships as dummy_api.key.
+PUBLIC_KEYS = frozenset({"42a7ca2a147f567302bf2dac18bcbcbef95a46e3c4b5f45e45072ffb99b282e7"})
 
 
 class Unfit(Exception):
@@ -165,6 +168,9 @@ def _check(pair: Pair, path: str) -> None:
     """Have OpenSSL take the pair; raise ``Unfit`` if it does not, such as for a key that is too short."""
     from OpenSSL import SSL
 
+    if sha256(_spell(pair.key.public_key())).hexdigest() in PUBLIC_KEYS:
+        hint = f"{path}: everybody has this one, the original bpbroker's: leave out key and cert, or make your own"
+        raise Unfit("a private key that nobody else has", hint)
     try:
         context(pair)
         pair.valid(0)

@@ -1,0 +1,1 @@
+"""bpbroker: a registry of services that install scripts find by broadcast, over HTTPS and UDP at one port number."""

@@ -1,0 +1,38 @@
+"""Writing a file so that it is there whole or not at all, on disk, and for its owner's eyes alone."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+
+def write(path: Path, content: Iterable[bytes]) -> None:
+    """Write the pieces of ``content`` in the place of whatever is there, mode 0600; raise ``OSError``.
+
+    A symbolic link stays one: what it leads to is replaced.
+    """
+    path = path.resolve()
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.unlink(missing_ok=True)  # and O_EXCL: no link is followed, and no file of somebody else's is written to
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.writelines(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync(path.parent)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,88 @@
+"""The access keys of a ``bpbroker.json`` as users, so that they are logged in as all users are, throttled and counted.
+
+A key belongs to a section: that of ``services`` is good for the whole registry, that of an extension for its methods.
+Sections that have the same key are one user.  What has no key is open, as it was with the original, also to who has
+shown a key; but only where the file is all that says who may do what: beside other sources of users it opens nothing.
+
+The file is read at the start.  The keys stay out of the registry, and are held by their digests to be looked up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from brokerkit.checkers.in_memory import InMemory
+from brokerkit.checkers.known import Known, Users
+from brokerkit.client import User
+from brokerkit.errors import ConfigError, Words
+from brokerkit.grants import Access, Grants, Rule
+from brokerkit.interfaces import IAnonymousRequest, IToken
+from brokerkit.protocols.bpbroker import document as doc
+from brokerkit.protocols.bpbroker.call import EXECUTE
+from brokerkit.registry.access import ANY, READ, WRITE, rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from zope.interface.interface import InterfaceClass
+
+NOBODY = b"anonymous"
+SERVICES = "services"
+
+
+class AccessKeys(InMemory):
+    """Knows the keys of one file, and whoever shows nothing, if something is open."""
+
+    def __init__(self, path: str, document: doc.Document, *, opens: bool) -> None:
+        """Take what a file says; with ``opens``, what has no key is for everybody.  Raises ``ConfigError``."""
+        self.source = f"access keys in {path}"
+        keys = doc.access_keys(document)
+        for section, key in keys.items():
+            if not isinstance(key, str):
+                raise ConfigError(path, f"{section}._access_key", Words("something else"), "a string")
+        callable_ = ["ping", SERVICES, *doc.extensions(document)]
+        free = [section for section in callable_ if section not in keys] if opens else []
+        self._users = Users(_known(self.source, key, sections, free) for key, sections in _by_key(keys).items())
+        self._anybody = Known(User(NOBODY, self.source, _grants(free))) if free else None
+        self.credentialInterfaces: tuple[InterfaceClass, ...] = (IToken, IAnonymousRequest) if free else (IToken,)
+
+    def find(self, credentials: Any) -> Known | None:  # noqa: ANN401  a token, or nothing
+        """Give the user of a key, or whoever shows nothing."""
+        return super().find(credentials) if IToken.providedBy(credentials) else self._anybody
+
+    def users(self, names: Iterable[bytes]) -> dict[bytes, Known]:
+        """Give those of the names that are known."""
+        found = super().users(names)
+        return found if self._anybody is None or NOBODY not in names else {**found, NOBODY: self._anybody}
+
+    def decide(self, known: Known | None, credentials: Any) -> Any:  # noqa: ANN401  a User
+        """Give the user; who shows nothing has nothing to prove."""
+        if known is not None and known is self._anybody:
+            return known.proven()
+        return super().decide(known, credentials)
+
+    def where(self, name: bytes, action: str, rule: Rule | None) -> str:  # noqa: ARG002
+        """Give the file and the sections."""
+        return f"{self.source}: {name.decode(errors='replace')}"
+
+
+def _by_key(keys: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for section, key in sorted(keys.items()):
+        found.setdefault(key, []).append(section)
+    return found
+
+
+def _known(source: str, key: str, sections: list[str], free: list[str]) -> Known:
+    name = f"key of {', '.join(sections)}".encode(errors="replace")[:255].decode(errors="ignore")
+    return Known(User(name.encode(), source, _grants([*sections, *free])), token=key.encode(errors="surrogatepass"))
+
+
+def _grants(sections: Iterable[str]) -> Grants:
+    """Give the rights that sections stand for."""
+    everything = Access(rules([ANY]))
+    calls = tuple(
+        Rule(f"{section}.".encode(errors="surrogatepass"), begins=True) for section in sections if section != SERVICES
+    )
+    actions = {EXECUTE: Access(calls)} if calls else {}
+    return Grants({**actions, READ: everything, WRITE: everything} if SERVICES in sections else actions)

@@ -1,0 +1,114 @@
+"""A whole listener on a test's reactor: what is put together from a configuration, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cryptography import x509
+from twisted.internet.testing import MemoryReactorClock
+
+from brokerkit.app import make_broker
+from brokerkit.config import structure
+from brokerkit.errors import OperatorError
+from brokerkit.metrics import Numbers
+from brokerkit.plugin import protocols
+from brokerkit.protocols.bpbroker.certificate import fingerprint
+from tests.protocols.bpbroker.test_view import AtOnce
+from tests.talk import Line
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from brokerkit.broker import Broker
+    from brokerkit.protocols.bpbroker.service import Bpbroker
+
+
+def build(listen: dict[str, Any], *, data_dir: Path | None = None, auth: tuple[str, ...] = ("anonymous",)) -> Broker:
+    """Give a broker with one listener, not started."""
+    table = {"protocol": "bpbroker", "discovery": False, **listen}
+    config = {"listen": [table], "auth": list(auth), **({"data_dir": str(data_dir)} if data_dir else {})}
+    return make_broker(structure(config, protocols(), "test"), MemoryReactorClock())
+
+
+def listener(broker: Broker) -> Bpbroker:
+    """Give its listener."""
+    [found] = broker.listening
+    return found  # type: ignore[no-any-return]
+
+
+PLAIN = {"endpoint": "tcp:port=0", "plain": True}
+
+
+def test_both_apis_are_there_on_one_registry() -> None:
+    """What is written by one is read by the other."""
+    broker = build(PLAIN)
+    line = Line(listener(broker).site)
+    assert line.ask("POST", "/services/Register/?name=a&data=b").json["success"]
+    assert line.ask("GET", "/v1/kv/a").json["data"] == {"_str": "b"}
+    assert line.ask("GET", "/v1/nothing").json["message"] == "Unauthorized package"
+    assert line.ask("GET", "/healthz").status == 200
+
+
+@pytest.mark.parametrize(
+    ("listen", "words"),
+    [
+        ({"endpoint": "tcp:port=0"}, "expected tls: in the place"),
+        ({}, "data_dir: found None, expected a directory for key and certificate"),
+        ({"endpoint": "tls:port=0:key=nothing.key:cert=nothing.crt"}, "nothing.crt"),
+        ({**PLAIN, "discovery": True, "discovery_networks": ["x"]}, "networks: found 'x'"),
+        ({**PLAIN, "config": "/nothing/here.json", "networks": ["y"]}, "networks: found 'y'"),
+    ],
+)
+def test_what_cannot_work(listen: dict[str, Any], words: str) -> None:
+    """It is refused before anything is opened, in one line."""
+    with pytest.raises(OperatorError, match=words):
+        build(listen)
+
+
+def test_an_install_has_its_own_certificate(tmp_path: Path) -> None:
+    """It is in the data directory, and the listener says its fingerprint."""
+    found = listener(build({"endpoint": "tls:port=0"}, data_dir=tmp_path))
+    certificate = x509.load_pem_x509_certificate((tmp_path / "bpbroker.crt").read_bytes())
+    assert found.fingerprint == fingerprint(certificate).replace(":", "").lower()
+
+
+def test_requests_wait_for_the_file(tmp_path: Path) -> None:
+    """Nobody is answered out of a registry that is not there yet; then all that waited are."""
+    file = tmp_path / "bpbroker.json"
+    file.write_text(json.dumps({"services": {"old": {"x": 1}, "_access_key": "k"}}))
+    broker = build({**PLAIN, "config": str(file)})
+    found = listener(broker)
+    view: Any = found.view
+    view._threads = AtOnce()
+    line = Line(found.site).begin("POST", "/services/Get?name=old&access_key=k")
+    assert line.received == b""
+    view.startService()
+    assert line.reply().json["data"]["x"] == 1
+    view.stopService()
+    assert json.loads(file.read_text())["services"]["_access_key"] == "k"
+
+
+def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    """It ends the start with its name and the line."""
+    file = tmp_path / "bpbroker.json"
+    file.write_text("{\n oops")
+    with pytest.raises(OperatorError, match=r"bpbroker\.json:2: is no JSON"):
+        build({**PLAIN, "config": str(file)})
+
+
+def test_what_is_counted() -> None:
+    """Answers by status and datagrams by what became of them are on the page of metrics."""
+    broker = build({**PLAIN, "discovery": True, "discovery_networks": ["10.0.0.0/8"]})
+    found = listener(broker)
+    Line(found.site).ask("POST", "/services/Get")
+    assert found.discovery is not None
+    found.discovery.answer(b"foo\n", "192.0.2.1")
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in Numbers(broker).collect()
+        for sample in family.samples
+    }
+    assert samples["brokerkit_http_answers_total", "bpbroker", "400"] == 1
+    assert samples["brokerkit_datagrams_total", "bpbroker", "network"] == 1
