@@ -15,6 +15,7 @@ from brokerkit.grants import PUBLISH, SUBSCRIBE
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+REGISTRY = ("registry.read", "registry.write")  # these are about names of entries, not about topics
 EVERYWHERE = {PUBLISH: "Publish to a topic.", SUBSCRIBE: "Receive what is published to a topic."}
 
 

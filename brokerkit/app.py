@@ -55,10 +55,16 @@ class StartFailed(SystemExit, Exception):
             sys.__stderr__.write(f"brokerkit: {error}\n")
 
 
-def make_sources(config: Config, reactor: Any) -> list[Any]:  # noqa: ANN401  any reactor, a source of any kind
+def make_sources(
+    config: Config,
+    reactor: Any,  # noqa: ANN401  any reactor
+    installed: Mapping[str, Any] | None = None,
+    others: Sequence[Any] = (),
+) -> list[Any]:
     """Give the sources of users of a configuration, in the order in which they are asked; raise ``OperatorError``.
 
-    Those that are services are not started.
+    Those that are services are not started.  ``installed`` are the protocols, all if not given: one may bring a source
+    of its own, which stands last.  ``others`` are asked before all of them.
     """
     plugins = list(getPlugins(ICheckerPlugin))
     sources = [find(_with_place(text, config), plugins, reactor, config.source) for text in config.auth]
@@ -67,8 +73,19 @@ def make_sources(config: Config, reactor: Any) -> list[Any]:  # noqa: ANN401  an
     for source in sources:
         if isinstance(source, Polled):
             source.kept = config.login_cache
+    sources += _of_listeners(config, protocols() if installed is None else installed, alone=not (sources or others))
     _refuse_twice(sources, config)
     return sources
+
+
+def _of_listeners(config: Config, plugins: Mapping[str, Any], *, alone: bool) -> list[Any]:
+    """Give the sources that protocols bring, each once; ``alone`` says that there are no others."""
+    found: dict[str, Any] = {}
+    for listen in config.listen:
+        bring = getattr(plugins.get(listen.protocol), "sources", None)
+        for source in bring(listen, alone=alone) if bring is not None else ():
+            found.setdefault(source.source, source)
+    return list(found.values())
 
 
 def _refuse_twice(sources: list[Any], config: Config) -> None:
@@ -106,14 +123,16 @@ def make_broker(
     protocols to choose from, all that are installed if not given.  Raises ``OperatorError`` for what cannot work.
     """
     plugins = protocols() if plugins is None else plugins
-    checkers = [*checkers, *make_sources(config, reactor)]
+    checkers = [*checkers, *make_sources(config, reactor, plugins, checkers)]
     if config.listen and not checkers:
         text = f"{config.source}: auth: nobody could log in; say who may, for example with --auth json:users.json"
         raise OperatorError(text)
     _refuse_nobody(checkers, config)
     broker = Broker(reactor, checkers, config.name, login_deadline=config.login_deadline)
+    broker.registry_prefix = config.registry_prefix.encode()
     broker.tenants.put_all(config.tenants)
     if config.data_dir is not None:
+        broker.directory = Path(config.data_dir)
         Control(broker, Path(config.data_dir)).setServiceParent(broker)  # type: ignore[no-untyped-call]
     for checker in checkers:
         if isinstance(checker, IsService):
@@ -245,7 +264,7 @@ class Program(MultiService):
         """Leave word for ``brokerkit pub`` and ``sub`` where this broker can be reached."""
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            say_running(directory, {x.protocol: x.address for x in reversed(self.broker.listeners)})
+            say_running(directory, {x.protocol: x.address for x in reversed(self.broker.listening)})
         except OSError as error:
             text = f"{directory}: the data directory cannot be written to: {error.strerror}"
             self._fail(OperatorError(text))

@@ -20,7 +20,7 @@ from brokerkit.checkers.source import Joins
 from brokerkit.client import Client, User
 from brokerkit.grants import ALL, Grants
 from brokerkit.hashing import Hashing
-from brokerkit.interfaces import IDelegated, IJwt, INkeySignature
+from brokerkit.interfaces import IAnonymousRequest, IDelegated, IJwt, INkeySignature
 from brokerkit.listener import Listener
 from brokerkit.logins import Logins
 from brokerkit.reading import Reading
@@ -34,12 +34,16 @@ from brokerkit.turn import Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from twisted.cred.checkers import ICredentialsChecker
     from twisted.cred.credentials import ICredentials
     from twisted.internet.defer import Deferred
     from zope.interface.interface import InterfaceClass
 
+    from brokerkit.registry import Registry
+    from brokerkit.registry.announce import Announcer
+    from brokerkit.registry.questions import Questions
     from brokerkit.tally import Tally
 
 BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -80,6 +84,11 @@ class Broker(MultiService):
         self.logins = Logins(Portal(self.realm, [self.users]), self.throttle)
         self.revocation = Revocation(self.realm, self.users, reactor)
         self.revocation.setServiceParent(self)  # type: ignore[no-untyped-call]
+        self.directory: Path | None = None  # for what lasts; set before anybody asks for the registry
+        self.registry_prefix = b"registry"  # where its changes are told; empty: nowhere.  Set as early as that
+        self._registry: Registry | None = None
+        self.announcer: Announcer | None = None
+        self.questions: Questions | None = None
         self.renewal = Renewal(reactor)
         self.renewal.setServiceParent(self)  # type: ignore[no-untyped-call]
 
@@ -87,6 +96,11 @@ class Broker(MultiService):
     def listeners(self) -> list[Listener]:
         """The stream listeners, in the order of the configuration."""
         return [service for service in self.services if isinstance(service, Listener)]
+
+    @property
+    def listening(self) -> list[Any]:
+        """All that listens for a protocol, of whatever kind, in that order: each has ``protocol`` and ``address``."""
+        return [one for one in self.services if hasattr(one, "protocol") and hasattr(one, "address")]
 
     def listener(self, protocol: str) -> Listener:
         """Give the first listener of a protocol; raise ``KeyError`` if there is none."""
@@ -96,9 +110,46 @@ class Broker(MultiService):
         raise KeyError(protocol)
 
     @property
+    def registry(self) -> Registry:
+        """The registry of names and JSON objects, made when it is first asked for; in memory without a directory.
+
+        A listener that needs it asks for it when it is made, so that the registry is started first.
+        """
+        if self._registry is None:
+            from brokerkit.registry import Registry
+
+            path = self.directory / "registry.sqlite" if self.directory is not None else None
+            self._registry = Registry(path, self.reactor)
+            self._registry.setServiceParent(self)  # type: ignore[no-untyped-call]
+            if self.registry_prefix:
+                self._tell_of(self._registry, self.registry_prefix)
+        return self._registry
+
+    def _tell_of(self, registry: Registry, prefix: bytes) -> None:
+        """Publish what changes in the registry, and answer questions, where the topics of no tenant are."""
+        from brokerkit.registry.announce import Announcer, reserved
+        from brokerkit.registry.questions import Questions
+
+        router = self.realm.router("")
+        router.reserved = own = reserved(prefix)
+        self.realm.look_again("")
+        self.announcer = Announcer(registry, router, self.turn, prefix)
+        self.questions = Questions(registry, router, self.turn, own.asking)
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether somebody has asked for the registry."""
+        return self._registry is not None
+
+    @property
     def admits_anonymous(self) -> bool:
         """Whether some source of users lets a peer in that gives no credentials."""
         return self._takes(IAnonymous)
+
+    @property
+    def admits_requests(self) -> bool:
+        """Whether some source of users lets a request over HTTP in that shows no credentials."""
+        return IAnonymousRequest in self.users.credentialInterfaces
 
     @property
     def takes_nkeys(self) -> bool:

@@ -101,7 +101,8 @@ class Client:
         self.turn = turn
         self.outbox = outbox
         self.origin = origin
-        self.grants = user.grants  # what may be done here: all that the user may, unless something is barred
+        # What may be done here: all that the user may, unless something is barred, or the broker's own.
+        self.grants = router.guard(user.grants)
         self._barred: Collection[str] = frozenset()
         self._ending: tuple[Callable[[Subscription], None] | None, Callable[[Subscription], None]] | None = None
         self.gate = Gate(router, self.grants, _stop)
@@ -141,7 +142,8 @@ class Client:
         run.sender = self
         run.name = self.user.name
         run.origin = self.origin
-        count = deliver(run, Gate(self.router, ALL, _stop, self.gate.unheard))
+        # Not to where only the broker publishes: anybody may name such a topic as the one for answers.
+        count = deliver(run, Gate(self.router, self.router.guard(ALL), _stop, self.gate.unheard))
         self.gate.messages += count
         return count
 
@@ -296,7 +298,7 @@ class Client:
             self._take_grants()
 
     def _take_grants(self) -> None:
-        self.grants = self.user.grants.without(self._barred)
+        self.grants = self.router.guard(self.user.grants.without(self._barred))
         self.gate.change(self.grants)
         for subscription in list(self.subscriptions):
             self._review(subscription)

@@ -71,7 +71,8 @@ class Config:
 
     ``login_deadline`` is the seconds that a source of users may take for an answer, ``login_cache`` the seconds that
     an answer of a database is good for.  ``hpfeeds_metrics`` says how the metrics of hpfeeds-broker are called, if they
-    are exported at all.
+    are exported at all.  ``registry_prefix`` is the topic below which changes of the registry are published; empty:
+    they are not.
     """
 
     name: str = "brokerkit"
@@ -84,6 +85,7 @@ class Config:
     tenants: tuple[Tenant, ...] = ()
     listen: tuple[Listen, ...] = ()
     hpfeeds_metrics: str = MODERN
+    registry_prefix: str = "registry"
     source: str = "configuration"
 
 
@@ -119,6 +121,7 @@ def structure(
         _check_keys(data, _TOP_KEYS)
         others = {key: value for key, value in _with_list(data).items() if key not in _READ_APART}
         config = _converter(plugins).structure({**others, "source": source}, Config)
+        _check_prefix(config.registry_prefix, ".registry_prefix")
     except (_Unfit, ClassValidationError, IterableValidationError) as error:
         raise _explain(error, source) from None
     if config.exporter is not None:
@@ -283,11 +286,11 @@ def _plugin(table: Mapping[str, object], plugins: Mapping[str, IProtocolPlugin])
     return plugins[name]
 
 
-def _check_prefix(prefix: str) -> None:
+def _check_prefix(prefix: str, key: str = ".topic_prefix") -> None:
     topic = prefix.encode()
     odd = any(letter.isspace() or not letter.isprintable() for letter in prefix)
     if prefix and (odd or topics.has_empty_token(topic) or topics.has_wildcard(topic)):
-        raise _Unfit(prefix, "a topic: no blank, no empty token, no wildcard", key=".topic_prefix")
+        raise _Unfit(prefix, "a topic: no blank, no empty token, no wildcard", key=key)
 
 
 def _with_list(data: Mapping[str, object]) -> Mapping[str, object]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from brokerkit.grants import PUBLISH
+from brokerkit.route import Route
 from brokerkit.run import Batch, Carried, Origin, may_cross, renamed
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from brokerkit.framing import Framing
     from brokerkit.mapping import Mapper
-    from brokerkit.route import Member, Only, Route
+    from brokerkit.route import Member, Only
     from brokerkit.router import Gate, Router
     from brokerkit.run import Message, Path, Run
     from brokerkit.subscription import Subscription
@@ -316,10 +317,26 @@ def pass_on(message: Message, sender: Run, router: Router, path: Path) -> bool:
     """Publish one message in another tenant, in the name of who sent it here; no grant is asked.
 
     Says whether anybody took it.  ``path`` is what has carried it from tenant to tenant, the last step included.
+    Where only the broker publishes, nothing arrives from outside.
     """
+    if router.reserved is not None and router.reserved.holds(message.topic):
+        return False
     run = Carried([message])
     run.sender, run.name, run.origin, run.path = sender.sender, sender.name, sender.origin, path
     return _deliver_one(Batch(run, message.topic, 0, 1), router.route(message.topic), router)
+
+
+def deliver_back(run: Run, owner: object, router: Router) -> bool:
+    """Put an answer into the subscriptions of the one who has asked, and of nobody else; say whether there were any.
+
+    No grant is asked.  It counts among the messages of the subscription, which may end by it.
+    """
+    heard = False
+    for batch in run.batches():
+        route = Route(batch.topic, [s for s in router.match(batch.topic) if s.owner is owner], router.generation)
+        for i in range(batch.start, batch.stop):
+            heard = _deliver_one(Batch(run, batch.topic, i, i + 1), route, router) or heard
+    return heard
 
 
 def deliver_to(s: Subscription, run: Run) -> None:

@@ -16,7 +16,7 @@ from twisted.internet.defer import maybeDeferred
 from brokerkit.checkers.source import Source
 from brokerkit.crossings import crossings, led_to
 from brokerkit.errors import BrokerError, WrongSecret
-from brokerkit.grants import NOTHING, PUBLISH, SUBSCRIBE
+from brokerkit.grants import PUBLISH, SUBSCRIBE
 from brokerkit.notation import shown
 from brokerkit.remedies import Wish, newcomer, remedies, warning
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from brokerkit.checkers.known import Known
     from brokerkit.grants import Rule
     from brokerkit.notation import Name
+    from brokerkit.reserved import Reserved
     from brokerkit.tenant import Tenant
 
 ALLOW, DENY, UNKNOWN = "ALLOW", "DENY", "UNKNOWN"
@@ -129,21 +130,28 @@ async def _look_up(source: Source, name: bytes) -> Known | None:
 
 
 def explain(
-    answers: Sequence[Answer], user: bytes, action: str, name: Name, now: float, tenants: Sequence[Tenant] = ()
+    answers: Sequence[Answer],
+    user: bytes,
+    action: str,
+    name: Name,
+    now: float,
+    tenants: Sequence[Tenant] = (),
+    reserved: Reserved | None = None,
 ) -> Decision:
     """Say whether the user may do that, and why; ``answers`` are in the order of the sources, ``now`` is in seconds.
 
-    ``tenants`` are those of the configuration: their mappings and imports have a say in it.
+    ``tenants`` are those of the configuration: their mappings and imports have a say in it.  ``reserved`` is what the
+    broker keeps of the topics for itself.
     """
     for place, answer in enumerate(answers):
         if answer.decides:
-            decision = _decide(answer, user, action, name, now, tenants)
+            decision = _decide(answer, user, action, name, now, tenants, reserved)
             notes = [*_before(answers[:place]), *decision.notes, *_behind(answers[place + 1 :])]
             return attrs.evolve(decision, notes=tuple(notes))
     text = f"no source of users knows {shown(user)!r}" if not _is_jwt(user) else "no source of users knows that JWT"
     first = _writable(answers) if not _is_jwt(user) else ()
     steps = tuple(newcomer(user, action, name, answer.called) for answer in first)
-    notes = [*_before(answers), *filter(None, (warning(name, answer.called) for answer in first))]
+    notes = [*_before(answers), *filter(None, (warning(name, answer.called, action) for answer in first))]
     return Decision(DENY, user, action, name, text, remedies=steps, notes=tuple(notes))
 
 
@@ -178,7 +186,15 @@ def _behind(answers: Sequence[Answer]) -> list[str]:
     return notes
 
 
-def _decide(answer: Answer, user: bytes, action: str, name: Name, now: float, tenants: Sequence[Tenant]) -> Decision:
+def _decide(
+    answer: Answer,
+    user: bytes,
+    action: str,
+    name: Name,
+    now: float,
+    tenants: Sequence[Tenant],
+    reserved: Reserved | None,
+) -> Decision:
     decision = Decision(DENY, answer.known.user.name if answer.known else user, action, name, "", answer.called)
     if answer.down:
         text = f"{answer.called} cannot be asked, and no later source is asked then: {answer.down}"
@@ -190,14 +206,39 @@ def _decide(answer: Answer, user: bytes, action: str, name: Name, now: float, te
         moment = datetime.fromtimestamp(until, UTC).isoformat()
         where = answer.source.where(user, action, None)
         return attrs.evolve(decision, where=where, text=f"the user was valid until {moment}")
+    if reserved is not None and not answer.known.user.tenant and reserved.concerns(action, name.topic):
+        return _own(decision, answer.source, answer.known, reserved)
     return _rule(decision, answer.source, answer.known, tenants)
+
+
+def _own(decision: Decision, source: Source, known: Known, reserved: Reserved) -> Decision:
+    """Decide about a topic that is the broker's own: by the rights to what it is about."""
+    action, name, grants = decision.action, decision.name, known.user.grants
+    allowed, rule, of = reserved.guard(grants).ruling(action, name.topic, literal=name.literal)
+    text, steps = "only the broker does that there", tuple[str, ...]()
+    if rule is not None:
+        text = f"{of}: {_reason(allowed, rule, name, ())}"
+    elif reserved.may_be_granted(action, name.topic):
+        about = attrs.evolve(name, topic=reserved.thing(name.topic))
+        access = grants.access(reserved.action)
+        steps = remedies(Wish(decision.user, reserved.action, about, decision.source, access=access))
+        text = f"no rule for {reserved.action} allows it, nor one for {action} that names this place"
+    return attrs.evolve(
+        decision,
+        verdict=ALLOW if allowed else DENY,
+        rule=rule,
+        where=source.where(decision.user, of, rule),
+        text=text,
+        remedies=steps,
+        notes=("the topic is one of the broker's own, which no rule that begins with a wildcard reaches",),
+    )
 
 
 def _rule(decision: Decision, source: Source, known: Known, tenants: Sequence[Tenant]) -> Decision:
     """Go through the user's rules."""
     action, tenant = decision.action, known.user.tenant
     name = led_to(tenants, tenant, action, decision.name)
-    access = known.user.grants.actions.get(action, NOTHING)
+    access = known.user.grants.access(action)
     allowed, rule = access.ruling(name.topic, literal=name.literal)
     notes = [f"the topics are those of the tenant {tenant!r}"] if tenant else []
     notes += crossings(tenants, tenant, action, decision.name)
@@ -211,7 +252,7 @@ def _rule(decision: Decision, source: Source, known: Known, tenants: Sequence[Te
     elif not allowed:
         if known.user.grants.responses is not None and action == PUBLISH:
             notes.append("it may publish answers to requests that it receives, wherever these want them")
-        notes += filter(None, [warning(name, decision.source)])
+        notes += filter(None, [warning(name, decision.source, action)])
     return attrs.evolve(
         decision,
         verdict=ALLOW if allowed else DENY,
@@ -234,5 +275,6 @@ def _reason(allowed: bool, rule: Rule | None, name: Name, rules: tuple[Rule, ...
 
 
 def _shown(rule: Rule) -> str:
+    kind = "literal name" if rule.literal else "beginning" if rule.begins else "pattern"
     queue = f" for the queue {shown(rule.queue)!r}" if rule.queue else ""
-    return f"the {'literal name' if rule.literal else 'pattern'} {shown(rule.name)!r}{queue}"
+    return f"the {kind} {shown(rule.name)!r}{queue}"

@@ -28,11 +28,15 @@ SUBSCRIBE = "subscribe"
 
 
 class Rule(NamedTuple):
-    """One entry of a list: a pattern, or a literal name; with a ``queue``, for the members of such queues alone."""
+    """One entry of a list: a pattern, a literal name, or what literal names begin with.
+
+    With a ``queue`` it is for the members of such queues alone.
+    """
 
     name: bytes
     literal: bool = False
     queue: bytes = b""
+    begins: bool = False
 
     @property
     def text(self) -> bytes:
@@ -41,6 +45,8 @@ class Rule(NamedTuple):
 
     def allows(self, name: bytes, *, literal: bool) -> bool:
         """Say whether all that ``name`` stands for is within this rule."""
+        if self.begins:
+            return literal and name.startswith(self.name)
         if self.literal:
             return literal and name == self.name
         if self.name == topics.REST:
@@ -51,7 +57,17 @@ class Rule(NamedTuple):
 
     def denies(self, name: bytes, *, literal: bool) -> bool:
         """Say whether a denial of this rule is one of ``name``; no odd spelling of a literal name leads around it."""
-        return self.allows(name, literal=literal) or (literal and not self.literal and topics.fits(self.name, name))
+        plain = not (self.literal or self.begins)
+        return self.allows(name, literal=literal) or (literal and plain and topics.fits(self.name, name))
+
+    def reaches(self, pattern: bytes) -> bool:
+        """Say whether something is within this rule that ``pattern`` stands for; of beginnings, whether it may be."""
+        if self.literal:
+            return topics.matches(pattern, self.name)
+        if self.begins:
+            before, dot, _ = self.name.rpartition(b".")
+            return topics.overlaps(before + dot + topics.REST, pattern)
+        return topics.overlaps(self.name, pattern)
 
     def is_about(self, queue: bytes) -> bool:
         """Say whether the rule, which has a queue, is about that one; as a name it stands for itself, too."""
@@ -101,16 +117,15 @@ class Access:
 
     def left_out(self, pattern: bytes, queue: bytes = b"") -> tuple[Rule, ...]:
         """Give the denials that reach into ``pattern``, for a member of a queue."""
-        return tuple(
-            rule
-            for rule in self.deny
-            if (not rule.queue or rule.is_about(queue))
-            and (topics.matches(pattern, rule.name) if rule.literal else topics.overlaps(rule.name, pattern))
-        )
+        return tuple(rule for rule in self.deny if (not rule.queue or rule.is_about(queue)) and rule.reaches(pattern))
 
+
+Ruling = tuple[bool, Rule | None, str]
+"""Whether something is allowed, by which rule if one decided, and of which action that is."""
 
 NOTHING = Access()
 EVERYTHING = Access(allow=(Rule(topics.REST),))
+BARRED = Access(deny=(Rule(topics.REST),))  # not even by what else allows it
 
 
 @attrs.frozen
@@ -126,38 +141,47 @@ class Responses:
 
 @attrs.frozen
 class Grants:
-    """All that one user may do: an ``Access`` for each action; an action that is not there is not allowed.
+    """All that one user may do: an ``Access`` for each action, and one for all that are not there: nothing, usually.
 
     ``responses`` is the right to answer requests, beside what may be published anyway; only protocols that have
     requests make use of it.
     """
 
     actions: Mapping[str, Access] = attrs.field(factory=dict)
+    others: Access = NOTHING
     responses: Responses | None = None
+
+    def access(self, action: str) -> Access:
+        """Give the lists of an action."""
+        return self.actions.get(action, self.others)
 
     def permits(self, action: str, name: bytes, *, literal: bool = True, queue: bytes = b"") -> bool:
         """Say whether ``action`` may be done with ``name`` (a literal name, or a pattern), as a member of a queue."""
-        return self.actions.get(action, NOTHING).permits(name, literal=literal, queue=queue)
+        return self.actions.get(action, self.others).permits(name, literal=literal, queue=queue)
+
+    def ruling(self, action: str, name: bytes, *, literal: bool = True, queue: bytes = b"") -> Ruling:
+        """Give what ``permits`` gives, with the rule that decided and the action that it is one of."""
+        return (*self.access(action).ruling(name, literal=literal, queue=queue), action)
 
     def denies(self, action: str, name: bytes, *, queue: bytes = b"") -> bool:
         """Say whether a denial is about the literal ``name``: what is in a wider subscription and left out of it."""
-        deny = self.actions.get(action, NOTHING).deny
+        deny = self.access(action).deny
         return any((not r.queue or r.is_about(queue)) and r.denies(name, literal=True) for r in deny)
 
     def without(self, actions: Collection[str]) -> Grants:
-        """Give the same without some actions."""
-        if self.actions.keys().isdisjoint(actions) and (self.responses is None or PUBLISH not in actions):
+        """Give the same with some actions barred, whatever is allowed."""
+        if not actions:
             return self
-        left = {action: access for action, access in self.actions.items() if action not in actions}
-        return Grants(left, None if PUBLISH in actions else self.responses)
+        barred = {**self.actions, **dict.fromkeys(actions, BARRED)}
+        return Grants(barred, self.others, None if PUBLISH in actions else self.responses)
 
     def denies_part(self, pattern: bytes, queue: bytes = b"") -> bool:
         """Say whether a subscription to ``pattern`` has to be filtered at each match: some denial reaches into it."""
-        access = self.actions.get(SUBSCRIBE, NOTHING)
+        access = self.access(SUBSCRIBE)
         return bool(access.deny and access.left_out(pattern, queue))
 
 
-ALL = Grants({PUBLISH: EVERYTHING, SUBSCRIBE: EVERYTHING})
+ALL = Grants({PUBLISH: EVERYTHING, SUBSCRIBE: EVERYTHING}, EVERYTHING)
 
 
 def literal(names: Iterable[bytes]) -> tuple[Rule, ...]:

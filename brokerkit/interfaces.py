@@ -73,7 +73,8 @@ class IProtocolPlugin(Interface):
     ``brokerkit run`` listens on the default endpoint of each, unless it has an attribute ``by_itself`` that is false.
 
     One that has actions beside publish and subscribe says so in an attribute ``actions``: a mapping of action to one
-    line of help (see ``brokerkit.actions``).
+    line of help (see ``brokerkit.actions``).  One whose listeners bring users of their own has a method ``sources``,
+    which gives those of one listener: ``sources(listen, alone=...)``; ``alone`` says that no others are configured.
     """
 
     name = Attribute("str: the word for the flag (``--name``), the configuration and the metrics.")

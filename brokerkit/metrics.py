@@ -25,6 +25,7 @@ from brokerkit.legacy_metrics import OriginalNumbers
 from brokerkit.listening import Listening
 from brokerkit.metric_styles import MODERN
 from brokerkit.notation import shown
+from brokerkit.registry.numbers import numbers
 from brokerkit.tenant import UNNAMED
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Numbers:
         yield from self._logins()
         yield from self._sources()
         yield from self._certificates()
+        yield from self._other_listeners()
+        yield from numbers(self._broker.registry if self._broker.has_registry else None)
 
     def _listeners(self) -> Iterator[Metric]:
         counts: list[tuple[str, str, Callable[[Listener], int]]] = [
@@ -101,6 +104,19 @@ class Numbers:
         for labels, value in sums.items():
             family.add_metric(list(labels), value)
         return family
+
+    def _other_listeners(self) -> Iterator[Metric]:
+        """Give what those count that are no stream: answers of HTTP, and datagrams by what became of them."""
+        answers = CounterMetricFamily("brokerkit_http_answers", "Answers by HTTP.", labels=["protocol", "status"])
+        datagrams = CounterMetricFamily("brokerkit_datagrams", "Datagrams.", labels=["protocol", "result"])
+        for family, name in ((answers, "answers"), (datagrams, "datagrams")):
+            sums: Counter[tuple[str, str]] = Counter()
+            for listener in self._broker.listening:
+                for word, value in getattr(listener, name, {}).items():
+                    sums[listener.protocol, str(word)] += value
+            for labels, value in sums.items():
+                family.add_metric(list(labels), value)
+            yield family
 
     def _heart(self) -> Iterator[Metric]:
         routers = list(self._broker.realm.routers.values())
@@ -278,7 +294,7 @@ class Health(Resource):
     def render_GET(self, request: IRequest) -> bytes:
         """Give JSON; of a source no more than its name and whether it answered the last question."""
         listeners = [
-            {"protocol": x.protocol, "address": x.address, "up": bool(x.address)} for x in self._broker.listeners
+            {"protocol": x.protocol, "address": x.address, "up": bool(x.address)} for x in self._broker.listening
         ]
         users = [{"source": x.name, "up": x.up} for x in self._broker.users.asked]
         well = all(one["up"] for one in (*listeners, *users))

@@ -48,7 +48,7 @@ def grants(publish: Lists = EVERYTHING, subscribe: Lists = EVERYTHING, responses
     if responses is not None and publish.allow is None:
         publish = attrs.evolve(publish, allow=())
     access = {PUBLISH: _access(publish, queues=False), SUBSCRIBE: _access(subscribe, queues=True)}
-    return Grants(access, responses)
+    return Grants(access, responses=responses)
 
 
 def responses(most: int, seconds: float) -> Responses:

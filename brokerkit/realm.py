@@ -118,6 +118,14 @@ class Realm:
         """Say whether a client of a login is still there."""
         return client in self.clients.get((client.user.source, client.user.name), ())
 
+    def look_again(self, tenant: str) -> None:
+        """Decide anew what the clients of a tenant may do: what its router reserves is another."""
+        router = self.router(tenant)
+        there = [client for clients in self.clients.values() for client in clients if client.router is router]
+        with self.turn:
+            for client in there:
+                client.become(client.user)
+
     def _forget(self, client: Client) -> None:
         key = (client.user.source, client.user.name)
         there = self.clients.get(key)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import attrs
 
 from brokerkit import topics
-from brokerkit.grants import NOTHING, PUBLISH, SUBSCRIBE, Access
+from brokerkit.actions import REGISTRY
+from brokerkit.grants import NOTHING, PUBLISH, SUBSCRIBE, Access, Rule
 from brokerkit.notation import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from brokerkit.grants import Rule
     from brokerkit.notation import Name
 
 
@@ -58,6 +58,29 @@ class Wish:
         """The narrowest pattern that allows it."""
         return self.name.topic if topics.is_pattern(self.name.topic) else topics.REST
 
+    @property
+    def is_of_registry(self) -> bool:
+        """Whether it is about an entry of the registry."""
+        return self.action in REGISTRY
+
+    @property
+    def key(self) -> str:
+        """What the list of rules for this is called, where brokerkit itself keeps users."""
+        return self.action.replace(".", "_")
+
+    @property
+    def written(self) -> bytes:
+        """The rule that allows it, as such a list has it."""
+        return self.said(Rule(self.name.topic, literal=self.name.literal)) if self.is_of_registry else self.as_pattern
+
+    def said(self, rule: Rule) -> bytes:
+        """Give a rule as such a list has it: names of the registry stand there as they are."""
+        if not self.is_of_registry:
+            return rule.name
+        from brokerkit.registry.access import written
+
+        return (written(rule) or "*").encode()
+
     def listed(self, *, literal: bool) -> list[str]:
         """Give what the user's list of this kind would be then."""
         before = (topics.beneath(self.prefix, rule.name) for rule in self.access.allow if rule.literal is literal)
@@ -71,17 +94,25 @@ def remedies(wish: Wish) -> tuple[str, ...]:
     literal = wish.name.literal or not topics.has_wildcard(wish.name.topic)
     steps = [_undo(wish, rule) for rule in wish.access.deny if rule.denies(wish.name.topic, literal=literal)]
     if not any(rule.allows(wish.name.topic, literal=literal) for rule in wish.access.allow):
-        steps.append(_KINDS.get(wish.kind, _by_hand)(wish))
+        steps.append(_step(wish))
     return tuple(steps)
 
 
-def warning(name: Name, source: str) -> str:
+def _step(wish: Wish) -> str:
+    if wish.is_of_registry and wish.kind not in {"users", "listed"}:
+        return f"{wish.source} keeps no rights to the registry; keep the user in [[users]] or with brokerkit user"
+    return _KINDS.get(wish.kind, _by_hand)(wish)
+
+
+def warning(name: Name, source: str, action: str = "") -> str:
     """Give what is to be known of a remedy that allows more than was asked for; empty if it does not.
 
     A literal name that looks like a pattern, or is none, is within patterns only that others are within, too.
     """
-    wish = Wish(b"", "", name, source)
-    if not name.literal or wish.kind not in ONLY_PATTERNS or not topics.has_wildcard(wish.as_pattern):
+    wish = Wish(b"", action, name, source)
+    if wish.is_of_registry or not name.literal:
+        return ""
+    if wish.kind not in ONLY_PATTERNS or not topics.has_wildcard(wish.as_pattern):
         return ""
     wide = "everything" if wish.as_pattern == topics.REST else f"all that {shown(wish.as_pattern)!r} matches"
     return f"{source} has patterns only: what allows this literal name there allows {wide}"
@@ -90,23 +121,24 @@ def warning(name: Name, source: str) -> str:
 def newcomer(user: bytes, action: str, name: Name, source: str) -> str:
     """Give what makes a user known to a source, with that right."""
     wish = Wish(user, action, name, source)
-    if wish.kind == "users" and action in {PUBLISH, SUBSCRIBE}:
-        return f"brokerkit user add {_word(user)} --{action} {_word(wish.as_pattern)}{_store(wish)}"
+    if wish.kind == "users" and (action in {PUBLISH, SUBSCRIBE} or wish.is_of_registry):
+        option = wish.key.replace("_", "-")
+        return f"brokerkit user add {_word(user)} --{option} {_word(wish.written)}{_store(wish)}"
     return f"add a user {shown(user)!r} to {source}, who may {action} {wish.name.shown!r}"
 
 
 def _undo(wish: Wish, rule: Rule) -> str:
     if wish.kind == "users":
-        return f"brokerkit user deny {_word(wish.user)} {wish.action} {_word(rule.text)} --undo{_store(wish)}"
-    return f"take the denial {shown(rule.text)!r} of {wish.action} from {shown(wish.user)!r} in {wish.source}"
+        return f"brokerkit user deny {_word(wish.user)} {wish.action} {_word(wish.said(rule))} --undo{_store(wish)}"
+    return f"take the denial {shown(rule.name)!r} of {wish.action} from {shown(wish.user)!r} in {wish.source}"
 
 
 def _own(wish: Wish) -> str:
-    return f"brokerkit user allow {_word(wish.user)} {wish.action} {_word(wish.as_pattern)}{_store(wish)}"
+    return f"brokerkit user allow {_word(wish.user)} {wish.action} {_word(wish.written)}{_store(wish)}"
 
 
 def _listed(wish: Wish) -> str:
-    return f"add {_quoted(wish.as_pattern)} to {wish.action!r} of the user {_quoted(wish.user)} in {wish.place}"
+    return f"add {_quoted(wish.written)} to {wish.key!r} of the user {_quoted(wish.user)} in {wish.place}"
 
 
 def _json(wish: Wish) -> str:

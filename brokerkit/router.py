@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from brokerkit.grants import Grants
     from brokerkit.mapping import Mapper, Placed
+    from brokerkit.reserved import Reserved
     from brokerkit.run import Batch
     from brokerkit.subscription import Subscription
 
@@ -53,6 +54,7 @@ class Router:
     def __init__(self) -> None:
         """Begin with no subscriptions."""
         self.generation = 0
+        self.reserved: Reserved | None = None  # set before anybody logs in
         self._literals: dict[bytes, dict[Subscription, None]] = {}
         self._patterns = Trie()
         self._routes: dict[bytes, Route] = {}
@@ -116,6 +118,10 @@ class Router:
                 route.stale = True
         else:
             self.generation += 1
+
+    def guard(self, grants: Grants) -> Grants:
+        """Give the grants as they are here, where a part of the topics may be the broker's own."""
+        return self.reserved.guard(grants) if self.reserved is not None else grants
 
     def match(self, topic: bytes) -> list[Subscription]:
         """Give all subscriptions that ``topic`` reaches."""

@@ -363,6 +363,8 @@ TYPES: dict[Any, str] = {
     bool: "boolean",
     str: "string",
     str | None: "string",
+    int | None: "integer",
+    float | None: "number",
     tuple[str, ...]: "list of strings",
     tuple[Listen, ...]: "tables",
     tuple[Entry, ...]: "tables",

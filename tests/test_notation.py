@@ -85,7 +85,15 @@ def test_several_prefixes() -> None:
 )
 def test_back(name: Name, hpfeeds: str | None, nats: str | None, kafka: str | None) -> None:
     """A topic is given in each protocol's words, if it has them."""
-    assert POT.spell(name) == {"hpfeeds": hpfeeds, "kafka": kafka, "nats": nats}
+    assert POT.spell(name) == {"bpbroker": None, "hpfeeds": hpfeeds, "kafka": kafka, "nats": nats}
+
+
+def test_names_of_the_registry() -> None:
+    """An entry's name is the topic that its changes are published to, in one token."""
+    name = PLAIN.read("bpbroker:a.b")
+    assert (name.topic, name.literal) == (b"registry.a=2Eb", True)
+    assert PLAIN.spell(Name(b"registry.a=2Eb", literal=True))["bpbroker"] == "a.b"
+    assert PLAIN.spell(Name(b"registry.a=2eb", literal=True))["bpbroker"] is None
 
 
 @given(topic=strategies.odd_names)

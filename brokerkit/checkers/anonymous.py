@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.cred.credentials import IAnonymous
 
+from brokerkit.actions import REGISTRY
 from brokerkit.checkers.known import USUAL, Known, is_name
 from brokerkit.checkers.source import Source
 from brokerkit.client import User
@@ -21,6 +22,8 @@ from brokerkit.topics import is_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from brokerkit.grants import Rule
 
 NOBODY = b"anonymous"
 
@@ -60,17 +63,25 @@ def read_grants(text: str, where: str, usage: str) -> Grants:
     """
     if not text:
         return ALL
-    found: dict[str, list[bytes]] = {}
+    found: dict[str, Access] = {}
     for part in text.split(":"):
         action, equals, names = part.partition("=")
-        if action not in (PUBLISH, SUBSCRIBE):
+        if action not in (PUBLISH, SUBSCRIBE, *REGISTRY):
             raise ConfigError(where, "auth", part, usage)
         if action in found:
             raise ConfigError(where, "auth", part, f"{action} once")
         if not equals:
             raise ConfigError(where, "auth", part, f"a list of patterns behind it, as in {action}=a.*,b")
-        found[action] = [_pattern(name, where, action) for name in names.split(",")]
-    return Grants({action: Access(patterns(names)) for action, names in found.items()})
+        found[action] = Access(_rules(names.split(","), where, action))
+    return Grants(found)
+
+
+def _rules(names: list[str], where: str, action: str) -> tuple[Rule, ...]:
+    if action in REGISTRY:
+        from brokerkit.registry.access import rules  # for the few who need it
+
+        return rules(names)
+    return patterns(_pattern(name, where, action) for name in names)
 
 
 def _pattern(text: str, where: str, action: str) -> bytes:

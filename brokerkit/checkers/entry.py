@@ -41,9 +41,11 @@ def _private() -> Any:  # noqa: ANN401  a field
 class Entry:
     """What is written down of one user; an empty text, an empty list or 0 stands for nothing.
 
-    ``publish`` to ``subscribe_deny`` are patterns; in those of subscriptions a queue may stand behind a blank.  The
-    limits are those of ``Allowance``, ``valid_until`` is an ISO moment, ``protocols`` are those that the user may come
-    by.  ``place`` says where the entry stands, for people, and ``rights_place`` where its rights do, if elsewhere.
+    ``publish`` to ``subscribe_deny`` are patterns; in those of subscriptions a queue may stand behind a blank.
+    ``registry_read`` to ``registry_write_deny`` are names of the registry, where ``web-*`` stands for all that begin so
+    (see ``brokerkit.registry.access``).  The limits are those of ``Allowance``, ``valid_until`` is an ISO moment,
+    ``protocols`` are those that the user may come by.  ``place`` says where the entry stands, for people, and
+    ``rights_place`` where its rights do, if elsewhere.
     """
 
     name: str
@@ -59,6 +61,10 @@ class Entry:
     publish_deny: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     subscribe_deny: tuple[str, ...] = ()
+    registry_read: tuple[str, ...] = ()
+    registry_read_deny: tuple[str, ...] = ()
+    registry_write: tuple[str, ...] = ()
+    registry_write_deny: tuple[str, ...] = ()
     allow_responses: Responses | None = None
     protocols: tuple[str, ...] = ()
     connections: int = 0
@@ -78,8 +84,9 @@ class Entry:
                 {
                     PUBLISH: Access(*map(_plain_rules, (self.publish, self.publish_deny))),
                     SUBSCRIBE: Access(*map(_rules, (self.subscribe, self.subscribe_deny))),
+                    **self._registry(),
                 },
-                self.allow_responses,
+                responses=self.allow_responses,
             ),
             owner=self.owner,
             tenant=self.tenant,
@@ -96,6 +103,16 @@ class Entry:
             (self.certificate,) if self.certificate else (),
             self.token_hash,
         )
+
+    def _registry(self) -> dict[str, Access]:
+        """Give the rights to the registry, of those who have any."""
+        read, write = (self.registry_read, self.registry_read_deny), (self.registry_write, self.registry_write_deny)
+        if not any((*read, *write)):
+            return {}  # most have none, and no use for what is imported here
+        from brokerkit.registry.access import READ, WRITE, rules
+
+        said = {READ: read, WRITE: write}
+        return {action: Access(rules(allow), rules(deny)) for action, (allow, deny) in said.items() if allow or deny}
 
     @property
     def holds_secrets(self) -> bool:
@@ -117,10 +134,16 @@ class Entry:
 
     def where(self, action: str, rule: Rule | None) -> str:
         """Say where a rule of this user stands, or the user if no rule is given."""
-        for key in (f"{action}_deny", action):
-            rules = (_plain_rules if action == PUBLISH else _rules)(getattr(self, key, ()))
-            if rule in rules:
-                return f"{self.rights_place or self.place}.{key}[{rules.index(rule)}]"
+        read: Callable[[tuple[str, ...]], tuple[Rule, ...]] = _plain_rules if action == PUBLISH else _rules
+        word = action.replace(".", "_")
+        if word != action:
+            from brokerkit.registry.access import rules
+
+            read = rules
+        for key in (f"{word}_deny", word):
+            listed = read(getattr(self, key, ()))
+            if rule in listed:
+                return f"{self.rights_place or self.place}.{key}[{listed.index(rule)}]"
         return self.place
 
 
@@ -264,6 +287,19 @@ class _Table:
             raise self._refuse(key, name, "a pattern such as a.b, a.* or a.>")
         return name
 
+    def names(self, key: str) -> tuple[str, ...]:
+        """Read a list of names of the registry, and beginnings of names."""
+        value = self.fields[key]
+        if not isinstance(value, list):
+            raise self._refuse(key, _kind(value), "a list of strings")
+        return tuple(self._registry_name(f"{key}[{i}]", one) for i, one in enumerate(value))
+
+    def _registry_name(self, key: str, value: object) -> str:
+        name = self._string(key, value)
+        if not name or "*" in name[:-1]:
+            raise self._refuse(key, name, "a name such as web-1, web-* for all that begin so, or * for all")
+        return name
+
     def queue_patterns(self, key: str) -> tuple[str, ...]:
         """Read a list of patterns, each perhaps with a queue behind it."""
         value = self.fields[key]
@@ -350,6 +386,10 @@ _READERS: Mapping[str, Callable[[_Table, str], Any]] = {
     "publish_deny": _Table.patterns,
     "subscribe": _Table.queue_patterns,
     "subscribe_deny": _Table.queue_patterns,
+    "registry_read": _Table.names,
+    "registry_read_deny": _Table.names,
+    "registry_write": _Table.names,
+    "registry_write_deny": _Table.names,
     "allow_responses": _Table.responses,
     "protocols": _Table.words,
     "connections": _Table.number,

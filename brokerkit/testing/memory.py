@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import deferLater
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -24,7 +25,7 @@ from brokerkit.client import User
 from brokerkit.config import Config, structure
 from brokerkit.errors import OperatorError
 from brokerkit.grants import ALL
-from brokerkit.plugin import protocols
+from brokerkit.plugin import StreamProtocol, protocols
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +43,7 @@ HIGH_WATER = 64 * 1024  # bytes that a transport takes before it asks its produc
 USERS = {"ann": "ann's secret", "bob": "bob's secret"}
 
 
+@implementer(IPushProducer)
 class Pipe:
     """The broker's end of a connection in memory: a transport."""
 
@@ -71,6 +73,11 @@ class Pipe:
         if len(self._held) > HIGH_WATER and self._producer is not None and not self._stopped:
             self._stopped = True
             self._producer.pauseProducing()
+
+    @property
+    def disconnecting(self) -> bool:
+        """Whether it is about to be closed; twisted's line receivers ask."""
+        return self._losing
 
     @property
     def pending(self) -> int:
@@ -108,6 +115,10 @@ class Pipe:
         """Read from the peer again."""
         self.reading = True
         self._clock.callLater(0, self._peer.push)
+
+    def stopProducing(self) -> None:
+        """Close."""
+        self.loseConnection()
 
     def loseConnection(self) -> None:
         """Close when all is delivered."""
@@ -304,8 +315,13 @@ class Slow:
         return deferLater(self._clock, self._seconds, self._users.requestAvatarId, credentials)
 
 
+def streams() -> dict[str, Any]:
+    """Give the protocols of one connection, one session: what a ``Peer`` can talk to."""
+    return {name: plugin for name, plugin in protocols().items() if isinstance(plugin, StreamProtocol)}
+
+
 class MemoryBroker:
-    """A broker on a test's reactor, with one listener for each protocol that is installed.
+    """A broker on a test's reactor, with one listener for each stream protocol that is installed.
 
     ``users`` are names and secrets, each with ``grants`` or, without any, all rights, and perhaps ``allowances``; they
     can be changed in ``source``.  ``settings`` are keys of a ``[[listen]]`` table, by protocol.  Logins are decided at
@@ -328,7 +344,7 @@ class MemoryBroker:
     ) -> None:
         """Build and start it."""
         self.reactor = MemoryReactorClock() if reactor is None else reactor
-        self.plugins = dict(protocols() if plugins is None else plugins)
+        self.plugins = dict(streams() if plugins is None else plugins)
         self.users = dict(users)
         listen = [
             {"protocol": name, "endpoint": f"tcp:port={5000 + i}:interface=127.0.0.1", **(settings or {}).get(name, {})}

@@ -8,10 +8,12 @@ from twisted.application.service import ServiceMaker
 
 from brokerkit.checkers.plugins import anonymous, callout, database, env, json, jwt, kastlex, mongodb, sqlite, users
 from brokerkit.plugin import StreamProtocol
+from brokerkit.protocols.bpbroker.plugin import BpbrokerPlugin
 from brokerkit.protocols.nats.monitor.plugin import NatsMonitor
 
 __all__ = [
     "anonymous",
+    "bpbroker",
     "brokerkit",
     "callout",
     "database",
@@ -48,6 +50,7 @@ nats = StreamProtocol(
     notation="brokerkit.protocols.nats.notation",
 )
 
+bpbroker = BpbrokerPlugin()
 nats_websocket = StreamProtocol(
     "nats-websocket",
     "brokerkit.protocols.nats.websocket.NatsWebSocketSession",
