@@ -26,6 +26,8 @@ COMMANDS = {
     "hpfeeds": "brokerkit.cli.hpfeeds:hpfeeds",
     "hpfeeds-broker": "brokerkit.cli.hpfeeds_broker:hpfeeds_broker",
     "nats-server": "brokerkit.cli.nats_server:nats_server",
+    "bpbroker": "brokerkit.cli.bpbroker:bpbroker",
+    "bpclient": "brokerkit.cli.bpclient:bpclient",
     "links": "brokerkit.cli.links:links",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from brokerkit.actions import REGISTRY
 from brokerkit.cli.sources import asked_for, configuration, lines, source_options
 from brokerkit.errors import OperatorError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from brokerkit.config import Config, Listen
     from brokerkit.explain import Decision
     from brokerkit.notation import Name, Notations
+    from brokerkit.reserved import Reserved
 
 WRONG = 2
 EXITS = {"ALLOW": 0, "DENY": 1, "UNKNOWN": 3}
@@ -42,10 +44,11 @@ def explain(
     auth: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Say whether USER may do ACTION (publish, subscribe) with NAME, and why.
+    """Say whether USER may do ACTION (publish, subscribe, registry.read ...) with NAME, and why.
 
     NAME is a topic or a pattern such as honeypot.>, or a name as a protocol has it: hpfeeds:dionaea, nats:honeypot.>,
-    kafka:topic/0.  Without --config or --auth the sources are those of `brokerkit run`.
+    kafka:topic/0.  For registry.read and registry.write it is the name of an entry.  Without --config or --auth the
+    sources are those of `brokerkit run`.
 
     The exit code is 0 for ALLOW, 1 for DENY, 2 for a wrong command line and 3 if a source cannot be asked.
     """
@@ -59,7 +62,7 @@ def explain(
         told = configuration(config, data_dir, auth)
         who = asked_for(user)
         notations = Notations(plugins, told.listen)
-        asked = notations.read(name)
+        asked = _entry(name) if action in REGISTRY else notations.read(name)
     except OperatorError as error:
         raise _fail(WRONG, error) from None
     try:
@@ -93,10 +96,30 @@ async def _decide(reactor: Any, told: Config, user: bytes, action: str, name: Na
     await opened.start()
     try:
         answers = await ask(opened.sources, user, reactor)
-        decision = explain(answers, user, action, name, reactor.seconds(), told.tenants)
+        decision = explain(answers, user, action, name, reactor.seconds(), told.tenants, _reserved(told))
     finally:
         await opened.close()
     return attrs.evolve(decision, notes=(*decision.notes, *_barred(told.listen, action)))
+
+
+def _entry(text: str) -> Name:
+    """Give the name of an entry of the registry, as rights have it."""
+    from brokerkit.notation import Name
+    from brokerkit.registry.naming import topic
+
+    if not text:
+        raise OperatorError("an empty name: expected the name of an entry, such as web-1")
+    return Name(topic(text), literal=True, text=text)
+
+
+def _reserved(told: Config) -> Reserved | None:
+    """Give what the broker keeps of the topics for itself: what has to do with the registry, where it has one."""
+    from brokerkit.plugin import protocols
+    from brokerkit.registry.announce import reserved
+
+    plugins = protocols()
+    has = any(REGISTRY[0] in getattr(plugins[listen.protocol], "actions", {}) for listen in told.listen)
+    return reserved(told.registry_prefix.encode()) if has and told.registry_prefix else None
 
 
 def _barred(listens: Iterable[Listen], action: str) -> list[str]:

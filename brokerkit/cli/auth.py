@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from brokerkit.actions import REGISTRY
 from brokerkit.cli.sources import asked_for, configuration, lines, one_by_one, passed, source_options, without_secrets
 from brokerkit.errors import OperatorError
 
@@ -143,7 +144,7 @@ def _record(known: Known, where: str, *, anybody: bool) -> dict[str, Any]:
         "logins": {protocol: ["anything"] for protocol in logins} if anybody else logins,
         "may": {
             action: {
-                kind: [_described(rule) for rule in rules]
+                kind: [_described(action, rule) for rule in rules]
                 for kind, rules in (("allow", access.allow), ("deny", access.deny))
             }
             for action, access in user.grants.actions.items()
@@ -157,11 +158,22 @@ def _record(known: Known, where: str, *, anybody: bool) -> dict[str, Any]:
     return record | {key: value for key, value in more.items() if value} | ({"limits": limits} if limits else {})
 
 
-def _described(rule: Rule) -> dict[str, Any]:
+def _written(action: str, rule: Rule) -> str:
+    """Give a rule as its source has it: for the registry, the name of an entry."""
+    from brokerkit.notation import shown
+
+    if action in REGISTRY:
+        from brokerkit.registry.access import written
+
+        return written(rule) or shown(rule.name)
+    return shown(rule.name)
+
+
+def _described(action: str, rule: Rule) -> dict[str, Any]:
     from brokerkit.notation import shown
 
     queue = {"queue": shown(rule.queue)} if rule.queue else {}
-    return {"name": shown(rule.name), "literal": rule.literal, **queue}
+    return {"name": _written(action, rule), "literal": rule.literal, **queue}
 
 
 def _moment(seconds: float) -> str:

@@ -20,6 +20,8 @@ from brokerkit.errors import OperatorError
 COMMANDS = {
     "hpfeeds-broker": "brokerkit.cli.hpfeeds_broker:hpfeeds_broker",
     "nats-server": "brokerkit.cli.nats_server:nats_server",
+    "bpbroker": "brokerkit.cli.bpbroker:bpbroker",
+    "bpclient": "brokerkit.cli.bpclient:bpclient",
 }
 MARK = "# Made by `brokerkit links`."
 _LONGEST = 127  # bytes of a first line that every kernel reads
@@ -36,7 +38,7 @@ from {module} import {function}
 @click.argument("directory", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--force", is_flag=True, help="Replace what is not brokerkit's own, too.")
 def links(directory: Path, *, force: bool) -> None:
-    """Make commands in DIR by the names of the originals: hpfeeds-broker, nats-server.
+    """Make commands in DIR by the names of the originals: hpfeeds-broker, nats-server, bpbroker, bpclient.
 
     Put DIR into PATH before the originals, or call them by their path.
     """

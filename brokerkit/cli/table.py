@@ -29,10 +29,13 @@ def show(broker: Broker, directory: Path | None, auth: tuple[str, ...]) -> None:
     table = Table(box=None, header_style="bold")
     for title in ("PROTOCOL", "ADDRESS", "AUTHENTICATION"):
         table.add_column(title, overflow="fold")
-    for listener in broker.listeners:
+    for listener in broker.listening:
         table.add_row(listener.protocol, listener.address, ", ".join(map(without_secrets, auth)))
     console.print(f"\nbrokerkit {__version__} is ready\n")
     console.print(table, crop=False)
+    for listener in broker.listening:
+        if getattr(listener, "fingerprint", ""):
+            console.print(f"\n{listener.protocol} certificate, SHA-256 {listener.fingerprint}")
     commands = _commands(broker, directory, auth)
     if commands:
         console.print("\nTry it, in another terminal:")

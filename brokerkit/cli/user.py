@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from brokerkit.stores.users import UserStore
 
 REFUSED, WRONG, UNREACHABLE = 1, 2, 3
-ACTIONS = click.Choice(["publish", "subscribe"])
+ACTIONS = click.Choice(["publish", "subscribe", "registry.read", "registry.write"])
 
 
 @attrs.frozen
@@ -163,7 +163,7 @@ def _hash_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-PATTERN_OPTIONS = ("publish", "subscribe", "publish_deny", "subscribe_deny")
+PATTERN_OPTIONS = ("publish", "subscribe", "publish_deny", "subscribe_deny", "registry_read", "registry_write")
 
 
 def _responses(text: str | None) -> dict[str, float] | None:
@@ -180,6 +180,7 @@ def _responses(text: str | None) -> dict[str, float] | None:
 def _record_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the flags for all that can be said of a user but its secret."""
     pattern: dict[str, Any] = {"multiple": True, "metavar": "PATTERN"}
+    name: dict[str, Any] = {"multiple": True, "metavar": "ENTRY"}
     whole = click.IntRange(min=0)
     for option in (
         click.option("--publish", **pattern, help="May publish to this; may be given again."),
@@ -194,6 +195,8 @@ def _record_options(command: Callable[..., None]) -> Callable[..., None]:
             help="May answer requests that it receives by NATS; 1,120 unless said, 0 for no bound.",
         ),
         click.option("--protocol", "protocols", multiple=True, help="May come by this only; may be given again."),
+        click.option("--registry-read", **name, help="May read this entry; web-* for many, * for all."),
+        click.option("--registry-write", **name, help="May write this entry; may be given again."),
         click.option("--nkey", metavar="U...", help="The public nkey of a NATS client."),
         click.option("--certificate", metavar="NAME", help="The name in a client certificate."),
         click.option("--owner", help="For people to read."),
@@ -247,7 +250,8 @@ def add(
     where.tell()
     where.say(f"{name}: added", {**entry.fields(secrets=False), **made})
     _show_made(where, made)
-    if not entry.publish and not entry.subscribe and not where.as_json:
+    may = entry.publish or entry.subscribe or entry.registry_read or entry.registry_write
+    if not may and not where.as_json:
         click.echo(f"it may do nothing yet: brokerkit user allow {shlex.quote(name)} publish PATTERN", err=True)
 
 
@@ -369,16 +373,29 @@ def _rule_arguments(command: Callable[..., None]) -> Callable[..., None]:
 @_rule_arguments
 @_place_options
 def allow(*, where: Where, name: str, action: str, patterns: tuple[str, ...], undo: bool) -> None:
-    """Allow the user NAME to publish, or to subscribe, to each PATTERN."""
-    entry = _change_rules(where, name, action, patterns, undo=undo)
-    access = entry.known("").user.grants.actions[action]
+    """Allow the user NAME to publish, or to subscribe, to each PATTERN.
+
+    For registry.read and registry.write each PATTERN is the name of an entry, web-* for all that begin so, * for all.
+    """
+    entry = _change_rules(where, name, _key(action), patterns, undo=undo)
     for pattern in () if undo else patterns:
-        for rule in access.deny:
-            if not rule.queue and rule.allows(pattern.partition(" ")[0].encode(), literal=False):
-                command = shlex.join(["brokerkit", "user", "deny", name, action, rule.name.decode(), "--undo"])
-                click.echo(
-                    f"{pattern} is denied nevertheless, by {rule.name.decode()}; to end that: {command}", err=True
-                )
+        for denial in getattr(entry, f"{_key(action)}_deny"):
+            if _covers(action, denial, pattern):
+                command = shlex.join(["brokerkit", "user", "deny", name, action, denial, "--undo"])
+                click.echo(f"{pattern} is denied nevertheless, by {denial}; to end that: {command}", err=True)
+
+
+def _key(action: str) -> str:
+    return action.replace(".", "_")
+
+
+def _covers(action: str, denial: str, pattern: str) -> bool:
+    """Say whether all that a rule allows is denied."""
+    from brokerkit import topics
+
+    if "." not in action:
+        return denial == ">" or topics.covers(denial.encode(), pattern.encode())
+    return denial == pattern or (denial.endswith("*") and pattern.startswith(denial[:-1]))
 
 
 @user.command()
@@ -386,7 +403,7 @@ def allow(*, where: Where, name: str, action: str, patterns: tuple[str, ...], un
 @_place_options
 def deny(*, where: Where, name: str, action: str, patterns: tuple[str, ...], undo: bool) -> None:
     """Deny the user NAME to publish, or to subscribe, to each PATTERN, whatever else is allowed."""
-    _change_rules(where, name, f"{action}_deny", patterns, undo=undo)
+    _change_rules(where, name, f"{_key(action)}_deny", patterns, undo=undo)
 
 
 def _change_rules(where: Where, name: str, key: str, patterns: tuple[str, ...], *, undo: bool) -> Entry:
