@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-servers check lint types bench nats-server nats-clients ferretdb clean
+.PHONY: help run test test-servers torture check lint types bench nats-server nats-clients ferretdb clean
 
 help:
 	@echo "make run      install into $(VENV) and start a broker on loopback"
 	@echo "make test     install what tests need, and run them all"
 	@echo "make test-servers  with real databases, NATS clients and nats-server; as root, install those first"
+	@echo "make torture  kill the registry ROUNDS times while it is written to, and see that nothing is lost"
 	@echo "make check    lint and types"
 	@echo "make bench    measure, beside nats-server and hpfeeds-broker where they are installed"
 	@echo "make nats-server  build the real one with Go, for tests and bench to compare with"
@@ -44,6 +45,10 @@ test-servers: $(VENV)/installed-test
 	@if [ -z "$$NATS_SERVER" ] && command -v go > /dev/null; then $(MAKE) --no-print-directory nats-server || true; fi
 	@$(MAKE) --no-print-directory nats-clients || true
 	@if [ "$$(id -u)" = 0 ]; then export BROKERKIT_SERVERS=required; fi; $(BIN)/python -m pytest tests/servers $(ARGS)
+
+ROUNDS ?= 500
+torture: $(VENV)/installed-test
+	BROKERKIT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/servers/test_registry_kill.py $(ARGS)
 
 check: lint types
 

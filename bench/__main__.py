@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import crowd, idle, login, loop, memory, reload, secure, sensors, stall, throughput
+from bench import crowd, idle, login, loop, memory, registry, reload, secure, sensors, stall, throughput
 from bench.cast import PROTOCOLS
 from bench.contest import Options, say
 from bench.table import Section, as_json, markdown, write
@@ -32,7 +32,10 @@ SCENARIOS: dict[str, tuple[str, Callable[[str, Options], list[Row]]]] = {
     "crowd": ("A hundred thousand subscriptions", crowd.scenario),
     "stall": ("A reader that has stopped", stall.stalled_scenario),
     "slow": ("A slow but steady reader", stall.slow_scenario),
+    "registry": ("The registry over HTTPS", registry.scenario),
 }
+ITS_OWN = {"registry": ("bpbroker",)}  # scenarios that are about another protocol than those of messages
+EVERY = (*PROTOCOLS, "bpbroker")
 FILES = 16384  # open at once: five thousand connections, on both sides
 
 
@@ -45,7 +48,8 @@ def main() -> None:
     sections = [
         _section(name, protocol, options)
         for name in arguments.only or SCENARIOS
-        for protocol in arguments.protocol or PROTOCOLS
+        for protocol in arguments.protocol or EVERY
+        if protocol in ITS_OWN.get(name, PROTOCOLS)
     ]
     sections = [section for section in sections if section.rows]  # not every protocol is in every scenario
     say(f"{time.monotonic() - start:.0f} s in all")
@@ -61,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--quick", action="store_true", help="one short round of everything, in a minute")
     add("--only", action="append", choices=SCENARIOS, metavar="NAME", help="+".join(SCENARIOS))
-    add("--protocol", action="append", choices=PROTOCOLS, help="one protocol instead of all")
+    add("--protocol", action="append", choices=EVERY, help="one protocol instead of all")
     add("--rounds", type=int, metavar="N", help="rounds per broker and case (5; quick: 1)")
     add("--output", type=Path, metavar="FILE", help="write the tables, between its markers if any")
     add("--json", action="store_true", help="print all values as JSON instead of the tables")

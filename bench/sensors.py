@@ -9,7 +9,6 @@ per second is busy for a small part of the time.
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import struct
 import tempfile
@@ -75,10 +74,10 @@ def listened(server: Server, count: int, seconds: int) -> dict[Measure, float]:
             msg = f"of {count} sensors, {len(collector.delays)} are heard"
             raise BenchError(msg)
         collector.delays.clear()
-        worked, start = _worked(server), time.perf_counter()
+        worked, start = server.worked(), time.perf_counter()
         _speak(socks, frames, collector, seconds)
         elapsed = time.perf_counter() - start
-        busy = (_worked(server) - worked) / elapsed
+        busy = (server.worked() - worked) / elapsed
         came = collector.wait_for(count * seconds)
     if not came:
         msg = "nothing came"
@@ -149,9 +148,3 @@ class Collector:
         while len(self.delays) < count and self.read(PATIENCE):
             pass
         return len(self.delays)
-
-
-def _worked(server: Server) -> float:
-    """Give the seconds of processor time that a broker has used.  Linux only."""
-    fields = Path(f"/proc/{server.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -72,9 +72,16 @@ class Server:
         msg = f"{self.broker.name} has ended"
         raise BenchError(msg)
 
+    def worked(self) -> float:
+        """Return the seconds of processor time that it has used.  Linux only."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
 
 def brokers(protocol: str, users: str = "") -> list[Broker]:
     """Return brokerkit and its peer for a protocol, installed or not; *users* is another source than usual."""
+    if protocol == "bpbroker":
+        return [_registry(), _empty_handler()]
     if protocol == "nats":
         return [_brokerkit("nats", users or "anonymous"), _nats_server()]
     return [_brokerkit("hpfeeds", users or "env"), _hpfeeds_broker(users or "env")]
@@ -101,6 +108,29 @@ def _brokerkit(protocol: str, checker: str, endpoint: str = "tcp:port=0:interfac
         ("-n", "--pidfile=", "brokerkit", f"--{protocol}", endpoint, "--auth", checker, *counting),
         announces=rf"{protocol} listening on \S+:(\d+).*brokerkit ready",
         version=_distribution("brokerkit"),
+    )
+
+
+def _registry() -> Broker:
+    endpoint = "tls:port=0:interface=127.0.0.1"
+    return Broker(
+        "brokerkit",
+        "bpbroker",
+        _which(BIN / "twistd", "twistd"),
+        ("-n", "--pidfile=", "brokerkit", "--bpbroker", endpoint, "--auth", "anonymous", "--data-dir", "data"),
+        announces=r"bpbroker listening on \S+:(\d+).*brokerkit ready",
+        version=_distribution("brokerkit"),
+    )
+
+
+def _empty_handler() -> Broker:
+    return Broker(
+        "empty handler",
+        "bpbroker",
+        Path(sys.executable),
+        ("-m", "bench.empty_handler"),
+        announces=r"empty listening on \S+:(\d+)",
+        version=f"of Twisted {_distribution('twisted')}",
     )
 
 
