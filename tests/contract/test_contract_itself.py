@@ -17,9 +17,9 @@ import pytest
 from brokerkit.errors import OverAllowance
 from brokerkit.framing import Rendering
 from brokerkit.listener import Listener
-from brokerkit.plugin import protocols
 from brokerkit.run import Message, Spoken
 from brokerkit.testing import ProtocolContract
+from brokerkit.testing.memory import streams
 
 if TYPE_CHECKING:
     from brokerkit.broker import Broker
@@ -69,7 +69,7 @@ def _contract(session_class: type) -> type[unittest.TestCase]:
     """Give the contract for one session class."""
     given = {
         "protocol": "line",
-        "plugins": {**protocols(), "line": Plugin(session_class)},
+        "plugins": {**streams(), "line": Plugin(session_class)},
         "nonsense": (b"pub x y\n", b"sub\n", b"\n"),
         "endless": b"pub ",
         "hostile": (b"a 2\nhimsg forged",),

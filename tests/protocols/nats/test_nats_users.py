@@ -17,6 +17,7 @@ from brokerkit.credentials import Token
 from brokerkit.errors import ConfigError
 from brokerkit.plugin import protocols
 from brokerkit.testing import MemoryBroker
+from brokerkit.testing.memory import streams
 
 from .words import REFUSED
 
@@ -25,7 +26,7 @@ BCRYPT = "$2b$04$z5lzVpvilgfxL85jtt2b0eF3lQAYzLF1xIpDnnRwmJozOMTDyPwiy"
 
 def broker(users: list[dict[str, Any]], nats: dict[str, Any] | None = None, **others: Any) -> MemoryBroker:
     """Give a broker with users as they stand in a file."""
-    plugins = protocols()
+    plugins = streams()
     config = structure({"users": users, **others}, plugins, "test.toml")
     return MemoryBroker(users={}, sources=make_sources(config, None), settings={"nats": nats or {}}, plugins=plugins)
 
