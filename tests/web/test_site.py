@@ -461,7 +461,7 @@ def test_the_document() -> None:
 
 
 def test_types_for_the_reader() -> None:
-    """The helper of these tests reads an answer as it is."""
+    """An answer is read as it is."""
     call: Callable[[Asked], Answer] = lambda _: Answer(201, b"{}", reason="Made")  # noqa: E731
     reply: Reply = Shop(Route("GET", "/made", call)).line().ask("GET", "/made")
     assert (reply.status, reply.reason, reply.json) == (201, "Made", {})

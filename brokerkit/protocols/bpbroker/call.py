@@ -60,6 +60,10 @@ class NoPlace(BrokerError):
     """Too many calls wait already."""
 
 
+class ExtensionFailed(BrokerError):
+    """The method raised something, or its process ended; it is in the log."""
+
+
 class Extensions(Protocol):
     """What runs extensions; a service too, if it has to be started and stopped."""
 
@@ -67,4 +71,4 @@ class Extensions(Protocol):
         """Say whether the configuration names that module."""
 
     def call(self, call: Call) -> Deferred[Outcome]:
-        """Do it; fails with ``UnknownMethod``, ``TooLong`` or ``NoPlace``, or otherwise where the method failed."""
+        """Do it; fails with ``UnknownMethod``, ``TooLong``, ``NoPlace`` or ``ExtensionFailed``."""

@@ -16,8 +16,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
-from brokerkit.errors import BrokerError
-from brokerkit.protocols.bpbroker.call import NoPlace, Outcome, TooLong, UnknownMethod
+from brokerkit.protocols.bpbroker.call import ExtensionFailed, NoPlace, Outcome, TooLong, UnknownMethod
 from brokerkit.protocols.bpbroker.extension_process import Child
 
 if TYPE_CHECKING:
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
     from brokerkit.protocols.bpbroker.extension_data import ExtensionData
 
 log = Logger()
-
-
-class ExtensionFailed(BrokerError):
-    """The method raised something, or its process ended; it is in the log."""
 
 
 @attrs.frozen

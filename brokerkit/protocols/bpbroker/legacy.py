@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from brokerkit.errors import BrokerError
-from brokerkit.protocols.bpbroker.call import EXECUTE, Call, NoPlace, Outcome, TooLong, UnknownMethod
+from brokerkit.protocols.bpbroker.call import EXECUTE, Call, ExtensionFailed, NoPlace, Outcome, TooLong, UnknownMethod
 from brokerkit.protocols.bpbroker.door import KEY, WRONG, Visitor
 from brokerkit.registry import Conflict, Delete, Merge, NoRoom, Put, RegistryError, Unusable
 from brokerkit.registry.access import READ, WRITE, may
@@ -254,6 +254,8 @@ class Legacy:
             raise Refused(504, "The extension took too long") from None
         except NoPlace:
             raise Refused(503, "Too many calls are waiting", {"retry-after": "1"}) from None
+        except ExtensionFailed:
+            raise Refused(500, "The extension failed") from None
         except Exception as error:
             log.failure("the extension {package}.{method} failed", package=request.package, method=request.method)
             raise Refused(500, "The extension failed") from error

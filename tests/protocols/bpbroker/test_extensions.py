@@ -16,11 +16,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from brokerkit.protocols.bpbroker.call import Call, NoPlace, Outcome, TooLong, UnknownMethod
+from brokerkit.protocols.bpbroker.call import Call, ExtensionFailed, NoPlace, Outcome, TooLong, UnknownMethod
 from brokerkit.protocols.bpbroker.extension_data import KEPT, ExtensionData
 from brokerkit.protocols.bpbroker.extension_frames import Frames, FrameTooLong, frame
 from brokerkit.protocols.bpbroker.extension_process import LINE, LINES, Lines, environment
-from brokerkit.protocols.bpbroker.extensions import ChildExtensions, ExtensionBounds, ExtensionFailed
+from brokerkit.protocols.bpbroker.extensions import ChildExtensions, ExtensionBounds
 from brokerkit.registry import Put, Registry
 
 CALL = Call("echo", "Test", {"data": "x"}, "192.0.2.7")
