@@ -582,12 +582,13 @@ def test_a_broker_that_hangs(world: World, tmp_path: Path) -> None:
 def test_a_signal(world: World, tmp_path: Path) -> None:
     """A signal that ends us goes to the command, and its exit code is ours."""
     file = tmp_path / "said"
+    before = signal.getsignal(signal.SIGTERM)
     thread = _when_begun(file, os.kill, os.getpid(), signal.SIGTERM)
     done = world.client("lock", "seven", "sh", "-c", SLEEPER.format(file=file))
     thread.join(PATIENCE)
     assert done.returncode == 5
     assert file.read_text().split() == ["begun", "stopped"]
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_lock_is_renewed(world: World) -> None:

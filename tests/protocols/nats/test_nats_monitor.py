@@ -22,6 +22,7 @@ from brokerkit.protocols.nats.monitor.reasons import reason
 from brokerkit.protocols.nats.monitor.service import Monitor
 from brokerkit.protocols.nats.system.account import attend
 from brokerkit.testing import MemoryBroker
+from brokerkit.testing.memory import streams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,8 @@ CONNECT = b'CONNECT {"user":"%b","pass":"%b\'s secret","verbose":false,"pedantic
 
 def broker(**settings: Mapping[str, object]) -> MemoryBroker:
     """Give a broker with pages."""
-    return MemoryBroker(settings=settings)
+    plugins = streams() | {"nats-monitor": protocols()["nats-monitor"]}
+    return MemoryBroker(settings=settings, plugins=plugins)
 
 
 def monitor(memory: MemoryBroker) -> Monitor:
