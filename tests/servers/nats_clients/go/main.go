@@ -98,7 +98,7 @@ func (w *witness) join(name string, options ...nats.Option) *nats.Conn {
 
 // The error that a connection must end in.  A server that closes may reset, and the error is lost: then it is tried again.
 func (w *witness) refused(name string, options ...nats.Option) string {
-	for range 5 {
+	for range 50 {
 		_, err := w.dial(name, options...)
 		check(err != nil, "it was let in")
 		var lost *net.OpError

@@ -109,7 +109,7 @@ export function behaviours({ connect, config, ask, transport }) {
   };
   // The error that a connection must end in.  A server that closes may reset, and the error is lost: then it is tried again.
   const refused = async (place, options) => {
-    for (let i = 0; i < 5; i++) {
+    for (let i = 0; i < 50; i++) {
       const found = await failure(join(place, options));
       if (!found.some(({ lost }) => lost)) return found;
     }
