@@ -190,29 +190,30 @@ class Client:
         ``ended`` is called when the subscription ends by itself.  Raises ``NotAllowed`` where the user lacks the grant
         or has as many subscriptions as it may have, and ``ValueError`` for a pattern that is none.
         """
-        if not literal and not is_pattern(pattern):
-            text = f"{pattern!r} is not a pattern"
-            raise ValueError(text)
-        literal = literal or not has_wildcard(pattern)
+        if not literal:
+            if not is_pattern(pattern):
+                text = f"{pattern!r} is not a pattern"
+                raise ValueError(text)
+            literal = not has_wildcard(pattern)
         if not self.grants.permits(SUBSCRIBE, pattern, literal=literal, queue=queue):
             text = f"{self.user.name!r} may not subscribe to {pattern!r}"
             raise NotAllowed(text, fatal=False)
-        if self.full:
+        if 0 != self._most <= len(self.subscriptions):
             text = f"{self.user.name!r} may not have more than {self.allowance.subscriptions} subscriptions"
             raise NotAllowed(text, fatal=False)
         subscription = Subscription(
             pattern,
-            literal=literal,
-            outbox=self.outbox,
-            framing=framing,
-            tag=tag,
-            receive=receive,
-            queue=queue,
-            owner=self,
-            mute=None if echo else self,
-            origin=self.origin,
-            filter=self._filter(pattern, queue, literal=literal),
-            ended=self._ending_with(ended),
+            literal,
+            self.outbox,
+            framing,
+            tag,
+            receive,
+            queue,
+            self,
+            None if echo else self,
+            self.origin,
+            None if literal else self._filter(pattern, queue, literal=False),
+            self._ending_with(ended),
         )
         self.subscriptions[subscription] = None
         self.router.add(subscription)

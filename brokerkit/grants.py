@@ -157,7 +157,8 @@ class Grants:
 
     def permits(self, action: str, name: bytes, *, literal: bool = True, queue: bytes = b"") -> bool:
         """Say whether ``action`` may be done with ``name`` (a literal name, or a pattern), as a member of a queue."""
-        return self.actions.get(action, self.others).permits(name, literal=literal, queue=queue)
+        access = self.actions.get(action, self.others)
+        return access.free or access.permits(name, literal=literal, queue=queue)
 
     def ruling(self, action: str, name: bytes, *, literal: bool = True, queue: bytes = b"") -> Ruling:
         """Give what ``permits`` gives, with the rule that decided and the action that it is one of."""

@@ -16,19 +16,21 @@ other brokers live on that.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from brokerkit.allowance import UNBOUNDED
 from brokerkit.grants import PUBLISH
+from brokerkit.interest import Interests
 from brokerkit.route import Route
 from brokerkit.run import Origin
 from brokerkit.topics import matches, meet
 from brokerkit.trie import Trie
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from brokerkit.grants import Grants
+    from brokerkit.interest import Interest
     from brokerkit.mapping import Mapper, Placed
     from brokerkit.reserved import Reserved
     from brokerkit.run import Batch
@@ -37,15 +39,6 @@ if TYPE_CHECKING:
 ROUTES = 8192  # topics that a router remembers
 GATE_ROUTES = 1024  # topics that a client's gate remembers; nats-server's has 512
 SEEN_ONCE = 4096  # topics of which it is remembered that they were asked for once
-
-
-class Interest(NamedTuple):
-    """What someone wants: a pattern or a literal name, alone or as a queue group, by way of one kind of origin."""
-
-    pattern: bytes
-    literal: bool
-    queue: bytes
-    origin: Origin
 
 
 class Router:
@@ -59,8 +52,7 @@ class Router:
         self._patterns = Trie()
         self._routes: dict[bytes, Route] = {}
         self._once: set[bytes] = set()
-        self._interest: dict[tuple[bytes, bool, bytes, Origin], int] = {}  # as in `Interest`, but cheaper to make
-        self._watchers: list[Callable[[Interest, bool], None]] = []
+        self._interests: Interests | None = None  # not before somebody watches
         self.subscriptions = 0
         self.serving = 0  # of them, the broker's own
         self.added = 0  # subscriptions that there have ever been
@@ -75,7 +67,11 @@ class Router:
         """Deliver to ``subscription`` from the next message on."""
         name = subscription.pattern
         if subscription.literal:
-            self._literals.setdefault(name, {})[subscription] = None
+            same = self._literals.get(name)
+            if same is None:
+                self._literals[name] = {subscription: None}
+            else:
+                same[subscription] = None
         else:
             self._patterns.add(name, subscription)
         subscription.alive = True
@@ -83,8 +79,9 @@ class Router:
         self.subscriptions += 1
         self.added += 1
         self.serving += subscription.origin is Origin.SERVICE
-        self.changed(subscription)
-        self._count(subscription, +1)
+        self._outdate(subscription)
+        if self._interests is not None:
+            self._interests.count(subscription, +1)
         if self.taken:
             self._shade(subscription)
 
@@ -104,7 +101,8 @@ class Router:
         self.subscriptions -= 1
         self.serving -= subscription.origin is Origin.SERVICE
         self.changed(subscription)
-        self._count(subscription, -1)
+        if self._interests is not None:
+            self._interests.count(subscription, -1)
         if subscription.shadows is not None:
             self._lift(subscription)
 
@@ -112,6 +110,9 @@ class Router:
         """Throw away the routes that ``subscription`` takes part in, or will."""
         for shadow in subscription.shadows or ():
             shadow.router.changed(shadow)  # type: ignore[union-attr]  # it has been added there
+        self._outdate(subscription)
+
+    def _outdate(self, subscription: Subscription) -> None:
         if subscription.literal:
             route = self._routes.pop(subscription.pattern, None)
             if route is not None:
@@ -181,9 +182,13 @@ class Router:
 
     def everyone(self) -> list[Subscription]:
         """Give all subscriptions of this tenant's own."""
-        found = [s for same in self._literals.values() for s in same]
-        found.extend(self._patterns)
-        return [s for s in found if s.original is None]
+        return [s for s in self._all() if s.original is None]
+
+    def _all(self) -> Iterator[Subscription]:
+        """Give all that are here, other tenants' shadows among them."""
+        for same in self._literals.values():
+            yield from same
+        yield from self._patterns
 
     def _shade(self, subscription: Subscription) -> None:
         """Have a subscription take part in what is imported; what is here for others' sake does not."""
@@ -226,21 +231,9 @@ class Router:
 
         Gives the function that ends it.
         """
-        for interest in list(self._interest):
-            watcher(Interest(*interest), True)
-        self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
-
-    def _count(self, s: Subscription, step: int) -> None:
-        interest = (s.pattern, s.literal, s.queue, s.origin)
-        count = self._interest.get(interest, 0) + step
-        if count:
-            self._interest[interest] = count
-        else:
-            del self._interest[interest]
-        if count == (step > 0):
-            for watcher in list(self._watchers):
-                watcher(Interest(*interest), step > 0)
+        if self._interests is None:
+            self._interests = Interests(self._all())
+        return self._interests.watch(watcher)
 
 
 class Gate:

@@ -57,7 +57,6 @@ class Subscription:
     def __init__(
         self,
         pattern: bytes,
-        *,
         literal: bool,
         outbox: Outbox | None = None,
         framing: Framing | None = None,
@@ -70,7 +69,10 @@ class Subscription:
         filter: Grants | None = None,  # noqa: A002  the word fits, the built-in is not used here
         ended: Callable[[Subscription], None] | None = None,
     ) -> None:
-        """Take the wish; nothing happens before a router has it."""
+        """Take the wish; nothing happens before a router has it.
+
+        Whoever makes many gives everything by place: by name, the call alone takes three times as long.
+        """
         self.pattern = pattern
         self.literal = literal or not has_wildcard(pattern)
         self.outbox = outbox

@@ -28,7 +28,7 @@ def has_empty_token(name: bytes) -> bool:
 
 def is_pattern(name: bytes) -> bool:
     """Say whether ``name`` can be subscribed to as a pattern: no empty token, ``>`` only at the end."""
-    return not has_empty_token(name) and (REST not in name or REST not in name.split(b".")[:-1])
+    return b".." not in b"." + name + b"." and (REST not in name or REST not in name.split(b".")[:-1])
 
 
 def matches(pattern: bytes, topic: bytes) -> bool:

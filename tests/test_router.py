@@ -19,7 +19,8 @@ from brokerkit import router as module
 from brokerkit import topics
 from brokerkit.deliver import deliver
 from brokerkit.grants import ALL, PUBLISH, Access, Grants, literal
-from brokerkit.router import Gate, Interest, Router
+from brokerkit.interest import Interest
+from brokerkit.router import Gate, Router
 from brokerkit.run import Message, Origin, Spoken
 from brokerkit.subscription import Subscription
 from tests.strategies import names, odd_names, patterns

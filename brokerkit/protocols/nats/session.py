@@ -350,11 +350,15 @@ class NatsSession(session.Session):
     # -- subscribing ------------------------------------------------------------------------------------------------
 
     def on_sub(self, sub: wire.Sub) -> None:
-        """Subscribe; a sid that is in use already keeps the subscription that it has."""
-        if not self._first(sub):
-            return
+        """Subscribe, and to what the SUBs behind it ask for, too; a sid that is in use keeps what it has."""
+        if self._first(sub):
+            self._begin(sub)
+            for wish in self.wire.subs():  # a client that comes back has thousands
+                self._begin(wish)
+
+    def _begin(self, wish: wire.Wish) -> None:
         try:
-            self.subscriptions.begin(sub, self._logged_in, self.options)
+            self.subscriptions.begin(wish, self._logged_in, self.options)
         except ClientError as error:
             self.refuse(error)
         else:

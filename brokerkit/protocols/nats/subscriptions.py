@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from brokerkit.protocols.nats.framing import NatsFraming
     from brokerkit.protocols.nats.options import Options
     from brokerkit.protocols.nats.replies import Replies
-    from brokerkit.protocols.nats.wire import Sub, Unsub
+    from brokerkit.protocols.nats.wire import Unsub, Wish
     from brokerkit.subscription import Subscription
 
 CLOSED_QUEUE = b"_sys_"  # nobody may be a member of it
@@ -41,35 +41,33 @@ class Subscriptions:
         self._forget = self.forget  # one object for all of them
         self._plain: NatsFraming | None = None
 
-    def begin(self, sub: Sub, client: Client, options: Options) -> None:
+    def begin(self, sub: Wish, client: Client, options: Options) -> None:
         """Subscribe; raise the ``ClientError`` that answers what cannot be."""
-        if sub.sid in self.sids or sub.queue == CLOSED_QUEUE or 0 < self._most <= len(self.sids):
-            self._check(sub, client)
+        subject, queue, sid = sub
+        if sid in self.sids or queue == CLOSED_QUEUE or 0 < self._most <= len(self.sids):
+            self._check(subject, queue, client)
             return
         try:
-            self.sids[sub.sid] = self._subscribe(sub, client, options)
+            self.sids[sid] = client.subscribe(
+                topics.under(self._prefix, subject),
+                framing=self._framing(client, options),
+                tag=sid,
+                queue=queue,
+                echo=options.echo,
+                ended=self._forget,
+            )
         except (NotAllowed, ValueError):  # which of the things that are wrong is said, is looked for only then
-            self._check(sub, client)
+            self._check(subject, queue, client)
             raise ClientError("Invalid Subject", fatal=False) from None
 
-    def _check(self, sub: Sub, client: Client) -> None:
-        pattern = topics.under(self._prefix, sub.subject)
-        literal = not topics.is_pattern(sub.subject)
-        allowed = client.grants.permits("subscribe", pattern, literal=literal, queue=sub.queue)
-        if sub.queue == CLOSED_QUEUE or not allowed:
-            raise denied(b"Subscription to", sub.subject, sub.queue)
+    def _check(self, subject: bytes, queue: bytes, client: Client) -> None:
+        pattern = topics.under(self._prefix, subject)
+        literal = not topics.is_pattern(subject)
+        allowed = client.grants.permits("subscribe", pattern, literal=literal, queue=queue)
+        if queue == CLOSED_QUEUE or not allowed:
+            raise denied(b"Subscription to", subject, queue)
         if 0 < self._most <= len(self.sids) or client.full:
             raise ClientError("maximum subscriptions exceeded", fatal=False)
-
-    def _subscribe(self, sub: Sub, client: Client, options: Options) -> Subscription:
-        return client.subscribe(
-            topics.under(self._prefix, sub.subject),
-            framing=self._framing(client, options),
-            tag=sub.sid,
-            queue=sub.queue,
-            echo=options.echo,
-            ended=self._forget,
-        )
 
     def _framing(self, client: Client, options: Options) -> Framing:
         plain = self._plain

@@ -57,6 +57,10 @@ class Sub(NamedTuple):
     sid: bytes
 
 
+Wish = tuple[bytes, bytes, bytes]
+"""The same without the name: subject, queue, sid."""
+
+
 class Unsub(NamedTuple):
     """The end of one: at once (0), or when so many messages have been delivered."""
 
@@ -103,6 +107,10 @@ class Spellings:
         self.max_payload = max_payload
         self.max_line = max_line
         self.known: dict[bytes, Spelling] = {}
+        # SUBs in a row as clients spell them, each shorter than any that is too long.  The repeats give nothing back
+        # ("++", "}+"), so that the search takes neither time nor memory beyond what it reads.
+        word = rb"[^\s]{1,%d}+" % max(max_line // 4, 1)
+        self.subs = re.compile(rb"(?:SUB %b (?:%b )?%b\r\n)++" % (word, word, word))
 
     def learn(self, line: bytes) -> Spelling | None:
         """Parse a control line; ``None`` unless it is spelled in the plain way and nothing is to be said against it."""
@@ -269,6 +277,14 @@ class Wire(Unread):
             return None
         return _READERS[name](self, pos + len(name))
 
+    def subs(self) -> list[Wish]:
+        """Give the SUBs that stand next and are spelled in the plain way; for one to whom SUB is open by now."""
+        found = self.spellings.subs.match(self.chunk, self.pos)
+        if found is None:
+            return []
+        begin, self.pos = found.span()
+        return _PLAIN_SUB.findall(self.chunk, begin, self.pos)
+
     def _operation(self) -> bytes | None:
         """Give the operation that stands next; ``None`` if it may become one; an error as soon as it cannot."""
         word = self.chunk[self.pos : self.pos + 8].upper()
@@ -309,7 +325,7 @@ class Wire(Unread):
         return [word for word in found[0].translate(blanks).split(b" ") if word], found[1]
 
 
-# SUB as clients spell it: there are thousands in a row when one comes back.  Whatever else it may be, `_sub` says.
+# SUB as clients spell it.  Whatever else it may be, `_sub` says.
 _PLAIN_SUB = re.compile(rb"SUB ([^\s]+) (?:([^\s]+) )?([^\s]+)\r\n")
 
 _TAB = bytes.maketrans(b"\t", b" ")  # what separates the arguments of PUB and HPUB

@@ -94,7 +94,11 @@ def flat(item: Any) -> Any:
 
 
 def pull(chunks: Iterable[bytes], *, scan: bool = True, source: Wire | None = None) -> list[Any]:
-    """Pull as a session does: runs first, then one other item, nothing behind an error; give all events in a row."""
+    """Pull as a session does; give all events in a row.
+
+    Runs come first, then one other item, a SUB with those behind it, and nothing behind an error.  Without ``scan``
+    there are only single items.
+    """
     source = new() if source is None else source
     events: list[Any] = []
     fed = 0
@@ -115,6 +119,8 @@ def pull(chunks: Iterable[bytes], *, scan: bool = True, source: Wire | None = No
                 if item is None:
                     break
                 events.append(flat(item))
+                if scan and isinstance(item, Sub):
+                    events += [Sub(*wish) for wish in source.subs()]
                 assert len(events) <= fed
         except (ProtocolViolation, TooLarge) as error:
             source.drop()
@@ -231,6 +237,9 @@ def test_scan_and_next_agree(pairs: list[tuple[bytes, Any]]) -> None:
 @given(streams, places)
 @example(b"PUB a 2\r\nhi\r\n" + b"PUB a 2\r\nho\r", [])
 @example(b"SUB a\rb 1\r\n", [6])
+@example(b"SUB a 1\r\nSUB a q 2\r\nSUB b 3\r\nsub b 4\r\nSUB b\t5\r\nSUB b 6\nSUB b 7\r\nSUB b", [20])
+@example(b"SUB a 1\r\nSUB " + b"b" * MAX_LINE + b" 1\r\n", [])
+@example(b"SUB a 1\r\nSUB " + b"b" * 13 + b" " + b"c" * 12 + b" " + b"d" * 12 + b"\r\nSUB a b c d\r\n", [])
 @example(b"PUB a 0\r\r\n\r\n", [])
 def test_any_bytes(data: bytes, where: list[int]) -> None:
     """Any bytes give the same items and the same error however they are cut, and no error of another kind."""
@@ -314,6 +323,17 @@ def test_endless_blanks_are_not_held() -> None:
     source = new()
     assert pull([b"SUB "] + [b" "] * 1000, source=source) == [(TooLarge, wire.LINE_TOO_LONG)]
     assert len(source) == 0
+
+
+def test_subs_in_a_row() -> None:
+    """All SUBs that are spelled in the plain way are taken at once, up to the first other thing."""
+    source = new()
+    source.feed(b"SUB a 1\r\n" * 3000 + b"PING\r\nSUB a 1\r\n")
+    assert source.next() == Sub(b"a", b"", b"1")
+    assert source.subs() == [(b"a", b"", b"1")] * 2999
+    assert source.subs() == []
+    assert source.next() == Ping()
+    assert source.subs() == [(b"a", b"", b"1")]
 
 
 def test_long_runs() -> None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
     from brokerkit.broker import Broker
-    from brokerkit.router import Interest
+    from brokerkit.interest import Interest
     from brokerkit.run import Batch
 
 log = Logger()
