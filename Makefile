@@ -35,8 +35,9 @@ $(VENV)/installed-lint: $(VENV)/installed-test
 run: $(VENV)/installed
 	@$(BIN)/brokerkit run $(ARGS)
 
+JOBS ?= auto
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 # As root it installs the databases, and nothing may be missing; else it uses what there is, and skips the rest.
 test-servers: $(VENV)/installed-test

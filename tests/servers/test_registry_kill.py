@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import pytest
 
 from tests.registry_process import Process
 
@@ -131,6 +132,7 @@ def _hold(everything: dict[str, Any], names: dict[str, Written]) -> None:
             assert there.get(name) == there.get(name.removesuffix("-twin")), f"half of a transaction: {name}"
 
 
+@pytest.mark.timeout(60 + 10 * ROUNDS)
 def test_kill(tmp_path: Path) -> None:
     """Nothing acknowledged is lost, revisions never go back, transactions are whole, and it always starts again."""
     names: dict[str, Written] = {}
