@@ -177,7 +177,7 @@ class Control(Service):
     async def _look(self, _: Mapping[str, Any]) -> dict[str, object]:
         self.broker.look_again()
         await self.broker.revocation.look(now=True)
-        return {}
+        return {"sources": [getattr(one, "source", "") for one in self.broker.checkers]}
 
 
 _REQUESTS = {"kick": Control._kick, "look": Control._look, "ping": Control._ping}  # noqa: SLF001  its own

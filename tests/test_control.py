@@ -101,7 +101,7 @@ class Asking(TestCase):
 
         self.patch(self.broker, "look_again", lambda: seen.append("looked"))
         self.patch(self.broker.revocation, "look", look)
-        assert await self._tell(directory, do="look") == {}
+        assert await self._tell(directory, do="look") == {"sources": [one.source for one in self.broker.checkers]}
         assert seen == ["looked", "held against them, now=True"]
 
     async def test_what_nobody_can_ask_for(self) -> None:
@@ -276,7 +276,7 @@ def test_one_after_the_other() -> None:
     line.talk.dataReceived(b'{"do": "look"}\n{"do": "ping"}\n')
     assert not line.answers()
     done.callback(None)
-    assert [list(answer) for answer in line.answers()] == [[], ["pid", "name"]]
+    assert [list(answer) for answer in line.answers()] == [["sources"], ["pid", "name"]]
 
 
 @pytest.mark.parametrize("data", [b"\xff\n", b"\n", b"[" * 5000 + b"\n", b'"do"\n', b"9" * 5000 + b"\n"])

@@ -61,13 +61,16 @@ class Where:
         return UserStore.open(self.path, make=make)
 
     def tell(self) -> None:
-        """Have a running broker look at its users now; without one there is nothing to do."""
+        """Have a running broker look at its users now, and say so if they are none of its; without one, do nothing."""
         from brokerkit.control import tell
 
         try:
-            tell(self.directory, {"do": "look"})
+            sources = tell(self.directory, {"do": "look"}).get("sources")
         except OperatorError:  # none runs, or it has no time: then it looks by itself, within a second
             return
+        if sources is not None and f"users:{self.path.absolute()}" not in sources:
+            remedy = "" if self.users else ": start it with --auth users"
+            click.echo(f"the broker on {self.directory} has no users from {self.path}{remedy}", err=True)
 
     def say(self, text: str, said: dict[str, Any]) -> None:
         """Say what was done: to a person on stderr, or as JSON on stdout."""

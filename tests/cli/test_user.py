@@ -341,6 +341,18 @@ def test_the_broker_is_told(run: Callable[..., Result], data: Path, monkeypatch:
     assert told == [(data, {"do": "look"})] * len(changes)
 
 
+@pytest.mark.parametrize(("sources", "said"), [(["json:/x"], True), (["users:{}"], False), (None, False)])
+def test_a_broker_with_other_users(
+    run: Callable[..., Result], data: Path, monkeypatch: pytest.MonkeyPatch, sources: list[str] | None, *, said: bool
+) -> None:
+    """Where a broker runs that does not read this store, that is said; the change is made all the same."""
+    answer = {} if sources is None else {"sources": [one.format(data / "users.sqlite") for one in sources]}
+    monkeypatch.setattr(control, "tell", lambda *_: answer)
+    added = run("add", "ann", "--generate")
+    assert ("has no users from" in added.stderr and "--auth users" in added.stderr) is said
+    assert "ann" in run("list").stdout
+
+
 def test_kick(run: Callable[..., Result], data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker closes the connections and says how many; without a broker the exit code is 3."""
     assert "no broker runs on" in run("kick", "ann", code=3).stderr
