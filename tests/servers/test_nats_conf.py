@@ -267,7 +267,6 @@ MEANING = [
             "{stream: {account: A, subject: x.a}, to: b}",
             "{stream: {account: A, subject: z}}",
             "{stream: {account: C, subject: 'x.*'}}",
-            "{stream: {account: A, subject: 'x.*'}, prefix: p, to: 'q.$1'}",
             "{stream: x}",
             "{stream: {account: A}}",
             "{stream: {account: A, subject: 'x.*', foo: 1}}",
