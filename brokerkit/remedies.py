@@ -89,7 +89,7 @@ class Wish:
 
 def remedies(wish: Wish) -> tuple[str, ...]:
     """Give what to do, one step after the other; nothing if the source cannot allow it at all."""
-    if wish.entry is None:
+    if wish.entry is None and not wish.is_of_registry:
         return (f"nothing in {wish.source} can allow it: all names there lie under {shown(wish.prefix)}",)
     literal = wish.name.literal or not topics.has_wildcard(wish.name.topic)
     steps = [_undo(wish, rule) for rule in wish.access.deny if rule.denies(wish.name.topic, literal=literal)]
@@ -100,8 +100,31 @@ def remedies(wish: Wish) -> tuple[str, ...]:
 
 def _step(wish: Wish) -> str:
     if wish.is_of_registry and wish.kind not in {"users", "listed"}:
-        return f"{wish.source} keeps no rights to the registry; keep the user in [[users]] or with brokerkit user"
+        return _registry(wish)
     return _KINDS.get(wish.kind, _by_hand)(wish)
+
+
+def _registry(wish: Wish) -> str:
+    """Give what to write down, where rights to entries of the registry can be written down."""
+    if wish.kind == "anonymous":
+        return f"add {_quoted(wish.written)} to what the source anonymous has for {wish.action}"
+    names = [*(wish.said(rule) for rule in wish.access.allow), wish.written]
+    if wish.kind == "env" and not any(b"," in name for name in names):
+        variable = f"HPFEEDS_{shown(wish.user).upper()}_{wish.key.upper()}"
+        return f"export {variable}={shlex.quote(','.join(map(shown, names)))}   # and start the broker again"
+    if wish.kind == "json":
+        return f"add {_quoted(wish.written)} to {wish.key!r} of {_quoted(wish.user)} in {wish.place}"
+    if wish.kind == "mongodb":
+        change = f'{{"$addToSet": {{"{wish.key}": {_quoted(wish.written)}}}}}'
+        return f'db.auth_key.updateOne({{"identifier": {_quoted(wish.user)}}}, {change})'
+    if wish.kind in _TABLES:
+        table, key = _TABLES[wish.kind]
+        listed = _sql_text(json.dumps([shown(name) for name in names], ensure_ascii=False))
+        return f"UPDATE {table} SET {wish.key} = {listed} WHERE {key} = {_sql_text(shown(wish.user))};"  # noqa: S608
+    return f"{wish.source} keeps no such right to the registry; keep the user in [[users]] or with brokerkit user"
+
+
+_TABLES = {"database": ("auth_keys", "identifier"), "sqlite": ("authkeys", "ident")}
 
 
 def warning(name: Name, source: str, action: str = "") -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from brokerkit.checkers.registry_rights import FIELDS
 from brokerkit.checkers.sqlite import connect, is_locked
 from brokerkit.checkers.table import AUTH_KEYS, Table
 from brokerkit.checkers.threads import within
@@ -21,7 +22,7 @@ from brokerkit.errors import ConfigError, OperatorError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import URL, Engine, Row, Select
+    from sqlalchemy import URL, Connection, Engine, Row, Select
     from twisted.internet.defer import Deferred
 
     from brokerkit.checkers.threads import Threads
@@ -74,6 +75,7 @@ class DatabaseUsers(Table):
         self.shown = show(parsed)
         super().__init__(reactor, f"database+{self.shown}", AUTH_KEYS, prefix, threads)
         self._reactor = reactor
+        self._optional: tuple[str, ...] | None = None  # columns of the registry; None: not known yet
         self._engine = make_engine(parsed, self._threads.most)
 
     def startService(self) -> None:
@@ -108,9 +110,18 @@ class DatabaseUsers(Table):
     def _rows(self, questions: Iterable[Select[Any]]) -> list[Row[Any]]:
         try:
             with self._engine.connect() as connection:
+                self._learn(connection)
                 return [row for each in questions for row in connection.execute(each)]
         except Exception as error:  # not SQLAlchemy's alone: drivers raise what they like
             raise OperatorError(self._reason(error)) from None
+
+    def _learn(self, connection: Connection) -> None:
+        """Find out, once, which columns of the registry there are."""
+        if self._optional is None:
+            from sqlalchemy import inspect
+
+            there = _columns(inspect(connection))
+            self._optional = tuple(name for name in FIELDS if name in there)
 
     def _questions(self, names: Sequence[str]) -> Iterator[Select[Any]]:
         # A NUL cannot be in a text of PostgreSQL, and what cannot be in the table is not asked for: to the database it
@@ -119,9 +130,9 @@ class DatabaseUsers(Table):
         plain = [name for name in possible if name.isascii()]
         other = [name for name in possible if not name.isascii()]
         if plain:
-            yield question(self._engine.dialect.name, plain)
+            yield question(self._engine.dialect.name, plain, self._optional or ())
         if other:
-            yield question(self._engine.dialect.name, other)
+            yield question(self._engine.dialect.name, other, self._optional or ())
 
     def _look(self) -> None:
         """Ask what logins will ask; say what is missing, as a ``ConfigError``, if the database is there and refuses."""
@@ -131,6 +142,7 @@ class DatabaseUsers(Table):
         try:
             with self._engine.connect() as connection:
                 connected = True
+                self._learn(connection)
                 for each in self._questions(["a", "\N{LATIN SMALL LETTER A WITH ACUTE}"]):
                     connection.execute(each).fetchall()
         except Exception as error:
@@ -229,16 +241,18 @@ def make_engine(url: URL, connections: int) -> Engine:
         raise ConfigError(WHERE, "auth", f"database+{url.drivername}", EXPECTED, type(error).__name__) from None
 
 
-def question(dialect: str, names: Sequence[str]) -> Select[Any]:
+def question(dialect: str, names: Sequence[str], optional: Sequence[str] = ()) -> Select[Any]:
     """Give the question for rows that may be of those names: all of them ASCII, or none.
+
+    ``optional`` are the columns of the registry that there are.
 
     A database whose text is not Unicode refuses to compare it with letters that it does not have.  For those it is
     told to compare in Unicode, which no index helps with.
     """
-    from sqlalchemy import Text, cast, column, func, literal_column, select, table
+    from sqlalchemy import Text, cast, column, func, literal_column, null, select, table
 
     layout = AUTH_KEYS
-    there = table(layout.table, *(column(name) for name in layout.columns))
+    there = table(layout.table, *(column(name) for name in (*layout.columns, *optional)))
     name: Any = there.c[layout.name]
     wanted: Sequence[Any] = names
     if not all(each.isascii() for each in names):
@@ -247,7 +261,10 @@ def question(dialect: str, names: Sequence[str]) -> Select[Any]:
         elif dialect in {"mysql", "mariadb"}:
             name = literal_column(f"CONVERT({layout.name} USING utf8mb4) COLLATE utf8mb4_bin")
     # As text, so that a list which is none is the trouble of that row alone.
-    lists = (cast(there.c[each], Text).label(each) for each in (layout.publish, layout.subscribe))
+    lists = (
+        (cast(there.c[each], Text) if each in there.c else null()).label(each)
+        for each in (layout.publish, layout.subscribe, *FIELDS)
+    )
     return select(there.c.id, there.c[layout.name], there.c.secret, *lists).where(name.in_(wanted)).order_by(there.c.id)
 
 

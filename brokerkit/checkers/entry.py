@@ -15,6 +15,7 @@ import attrs
 
 from brokerkit.allowance import Allowance
 from brokerkit.checkers.known import Known, is_name
+from brokerkit.checkers.registry_rights import EXPECTED, is_rule
 from brokerkit.client import User
 from brokerkit.errors import ConfigError, Words
 from brokerkit.grants import PUBLISH, SUBSCRIBE, Access, Grants, Responses, Rule, patterns
@@ -296,8 +297,8 @@ class _Table:
 
     def _registry_name(self, key: str, value: object) -> str:
         name = self._string(key, value)
-        if not name or "*" in name[:-1]:
-            raise self._refuse(key, name, "a name such as web-1, web-* for all that begin so, or * for all")
+        if not is_rule(name):
+            raise self._refuse(key, name, EXPECTED)
         return name
 
     def queue_patterns(self, key: str) -> tuple[str, ...]:

@@ -4,8 +4,9 @@ The environment is looked at anew for each login.  A name is looked up in upper 
 one secret, and each keeps its own spelling.  A token comes without a name: its user is called by the variable's, in
 lower case.
 
-An entry of PUBCHANS and SUBCHANS is a literal channel name; PUBLISH, SUBSCRIBE and TOKEN are brokerkit's own.  Unlike
-in the original, an empty list is no channel at all, and not the one whose name is empty.
+An entry of PUBCHANS and SUBCHANS is a literal channel name; PUBLISH, SUBSCRIBE, TOKEN, and REGISTRY_READ and
+REGISTRY_WRITE, whose entries are names of the registry, are brokerkit's own.  Unlike in the original, an empty list is
+no channel at all, and not the one whose name is empty.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
 
+from brokerkit.checkers import registry_rights
 from brokerkit.checkers.known import MAX_NAME, Known, allowed
 from brokerkit.checkers.source import Source
 from brokerkit.client import User
@@ -32,6 +34,7 @@ RAW = "surrogateescape"  # how Python has a variable's bytes that are not UTF-8
 READABLE = "backslashreplace"
 
 _PATTERNS = re.compile(r"HPFEEDS_.+_(PUBLISH|SUBSCRIBE)", re.DOTALL)
+_REGISTRY = re.compile(r"HPFEEDS_.+_REGISTRY_(READ|WRITE)", re.DOTALL)
 _TOKEN = re.compile(r"HPFEEDS_(.+)_TOKEN", re.DOTALL)
 _SECRET = re.compile(r"HPFEEDS_(.+)_(?:SECRET|TOKEN)", re.DOTALL)
 
@@ -47,6 +50,8 @@ class EnvUsers(Source):
         for variable in environ:
             if _PATTERNS.fullmatch(variable):
                 self._patterns(variable)
+            elif _REGISTRY.fullmatch(variable):
+                self._registry(variable)
 
     def find(self, credentials: Any) -> Known | None:  # noqa: ANN401  any of BY_SECRET
         """Give the user of a token, or of a name."""
@@ -69,6 +74,8 @@ class EnvUsers(Source):
         prefix = _prefix(name).encode(errors=RAW).decode(errors=READABLE)
         if rule is None:
             return f"environment variable {prefix}_SECRET"
+        if listed := registry_rights.field(action):
+            return f"environment variable {prefix}_{listed.upper()}"
         endings = ("PUBCHANS", "PUBLISH") if action == PUBLISH else ("SUBCHANS", "SUBSCRIBE")
         return f"environment variable {prefix}_{endings[not rule.literal]}"
 
@@ -101,6 +108,7 @@ class EnvUsers(Source):
             subchans=self._names(f"{prefix}_SUBCHANS"),
             publish=self._patterns(f"{prefix}_PUBLISH"),
             subscribe=self._patterns(f"{prefix}_SUBSCRIBE"),
+            registry=(self._registry(f"{prefix}_REGISTRY_READ"), self._registry(f"{prefix}_REGISTRY_WRITE")),
         )
         owner = self._environ.get(f"{prefix}_OWNER") or name.decode(errors=READABLE)
         return User(name, self.source, grants, owner)
@@ -117,6 +125,14 @@ class EnvUsers(Source):
             if not is_pattern(name):
                 found = name.decode(errors="replace")
                 raise ConfigError("environment", variable, found, "patterns such as a.* and a.>, with commas between")
+        return names
+
+    def _registry(self, variable: str) -> tuple[str, ...]:
+        names = tuple(name for name in self._environ.get(variable, "").split(",") if name)
+        for name in names:
+            if not registry_rights.is_rule(name) or not name.isprintable():
+                expected = "names such as web-1 and web-*, with commas between"
+                raise ConfigError("environment", variable, name, expected)
         return names
 
 

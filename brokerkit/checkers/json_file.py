@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brokerkit.checkers import registry_rights
 from brokerkit.checkers.json_lines import where
 from brokerkit.checkers.users_json import RAW, steps
 from brokerkit.checkers.watched import Watched
@@ -38,6 +39,8 @@ class JsonUsers(Watched):
         ident = name.decode(errors=RAW)
         if rule is None:
             return where(self.path, ident)
+        if listed := registry_rights.field(action):
+            return where(self.path, ident, listed, entry=registry_rights.entry(rule))
         lists = ("pubchans", "publish") if action == PUBLISH else ("subchans", "subscribe")
         entry = beneath(self.prefix, rule.name) or b""
         return where(self.path, ident, lists[not rule.literal], entry=entry.decode(errors=RAW))

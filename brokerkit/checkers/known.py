@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.cred.credentials import IUsernameHashedPassword, IUsernamePassword
 
+from brokerkit.checkers.registry_rights import rights
 from brokerkit.grants import PUBLISH, SUBSCRIBE, Access, Grants, literal, patterns
 from brokerkit.interfaces import ICertificate, INkeySignature, IToken, IVouched
 
@@ -169,11 +170,16 @@ def allowed(
     subchans: Iterable[bytes] = (),
     publish: Iterable[bytes] = (),
     subscribe: Iterable[bytes] = (),
+    registry: tuple[tuple[str, ...], tuple[str, ...]] = ((), ()),
 ) -> Grants:
-    """Make grants of the lists that a user has: literal names in hpfeeds' two, patterns in ours."""
+    """Make grants of the lists that a user has: literal names in hpfeeds' two, patterns in ours.
+
+    ``registry`` are the names of entries that may be read, and written.
+    """
     return Grants(
         {
             PUBLISH: Access(literal(pubchans) + patterns(publish)),
             SUBSCRIBE: Access(literal(subchans) + patterns(subscribe)),
+            **rights(*registry),
         }
     )

@@ -17,6 +17,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from brokerkit.checkers import registry_rights
 from brokerkit.checkers.mongo_uri import COLLECTION, MISSING, Refused
 from brokerkit.checkers.polled import ROOM, Polled, read_row
 from brokerkit.errors import ConfigError, OperatorError, Words
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-FIELDS = {"identifier": 1, "owner": 1, "secret": 1, "publish": 1, "subscribe": 1}
+FIELDS = dict.fromkeys(("identifier", "owner", "secret", "publish", "subscribe", *registry_rights.FIELDS), 1)
 AT_THE_START = 3.0  # seconds that the start waits for a database
 MOST = 20_000  # documents that one question about some names may bring
 MOST_NAMES = 500_000  # documents whose names are listed
@@ -110,6 +111,8 @@ class MongoUsers(Polled, Service):
             place = f"{place}, document {self._documents[name]}"
         if rule is None:
             return place
+        if listed := registry_rights.field(action):
+            return f"{place}, field {listed}"
         return f"{place}, field {'publish' if action == PUBLISH else 'subscribe'}"
 
     async def _fetch(self, names: list[bytes]) -> dict[bytes, Known | ConfigError]:
@@ -168,7 +171,7 @@ class MongoUsers(Polled, Service):
     def _known(self, name: bytes, document: dict[str, Any], which: str) -> Known | ConfigError:
         _remember(self._documents, name, which)
         where = f"{self.source}: collection {COLLECTION}, document {which}"
-        for key in ("owner", "secret", "publish", "subscribe"):
+        for key in ("owner", "secret", "publish", "subscribe", *registry_rights.FIELDS):
             if not _is_text(document.get(key)):
                 return ConfigError(where, key, Words("other bytes"), "UTF-8")
         row = {**document, "owner": document.get("owner") or name.decode()}

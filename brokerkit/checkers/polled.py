@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
+from brokerkit.checkers import registry_rights
 from brokerkit.checkers.known import BY_NAME, Known, allowed, is_name
 from brokerkit.checkers.source import Source
 from brokerkit.client import User
@@ -167,7 +168,8 @@ def read_row(
     """Make a record of a row as hpfeeds has it, or the error that says what is wrong with it.
 
     ``row`` holds ``secret``, perhaps ``owner``, and the two lists of literal channel names under the keys that
-    ``publish`` and ``subscribe`` say; a list is a list, or JSON that becomes one.  ``where`` names the row.
+    ``publish`` and ``subscribe`` say, and perhaps those of the registry; a list is a list, or JSON that becomes one.
+    ``where`` names the row.
     """
     try:
         secret = row.get("secret")
@@ -178,11 +180,13 @@ def read_row(
             raise ConfigError(where, "owner", _kind(owner), "a string")
         pubchans = _names(row.get(publish), where, publish)
         subchans = _names(row.get(subscribe), where, subscribe)
+        read, write = (_registry(row.get(key), where, key) for key in registry_rights.FIELDS)
     except ConfigError as error:
         return error
     grants = allowed(
         pubchans=[under(prefix, one) for one in pubchans],
         subchans=[under(prefix, one) for one in subchans],
+        registry=(read, write),
     )
     return Known(User(name, source, grants, owner=owner or ""), secret.encode(errors="surrogatepass"))
 
@@ -201,6 +205,14 @@ def _names(value: Any, where: str, key: str) -> list[bytes]:  # noqa: ANN401  wh
         if not isinstance(name, str):
             raise ConfigError(where, f"{key}[{i}]", _kind(name), "a string")
     return [name.encode(errors="surrogatepass") for name in value]
+
+
+def _registry(value: Any, where: str, key: str) -> tuple[str, ...]:  # noqa: ANN401  whatever the database has
+    names = tuple(name.decode(errors="replace") for name in _names(value, where, key)) if value is not None else ()
+    for i, name in enumerate(names):
+        if not registry_rights.is_rule(name):
+            raise ConfigError(where, f"{key}[{i}]", name, registry_rights.EXPECTED)
+    return names
 
 
 def _kind(value: object) -> Words:

@@ -16,11 +16,12 @@ from urllib.parse import quote
 
 from twisted.logger import Logger
 
+from brokerkit.checkers.registry_rights import FIELDS
 from brokerkit.checkers.table import AUTHKEYS, Layout, Table
 from brokerkit.errors import ConfigError, OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from brokerkit.checkers.threads import Threads
 
@@ -63,16 +64,18 @@ class SqliteUsers(Table):
 
     def select(self, names: Sequence[str]) -> list[tuple[Any, ...]]:
         """Give the rows of those names; called in a thread."""
-        return self._rows(statement(AUTHKEYS, len(names)), names)
+        try:
+            with closing(connect(self.path)) as database:
+                there = columns(database)
+                return database.execute(statement(AUTHKEYS, len(names), there), names).fetchall()
+        except (sqlite3.Error, ValueError) as error:
+            raise OperatorError(str(error)) from None
 
     def select_names(self) -> list[object]:
         """Give the names in all rows; called in a thread."""
-        return [row[0] for row in self._rows(f"SELECT {AUTHKEYS.name} FROM {AUTHKEYS.table}")]  # noqa: S608
-
-    def _rows(self, question: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         try:
             with closing(connect(self.path)) as database:
-                return database.execute(question, values).fetchall()
+                return [row[0] for row in database.execute(f"SELECT {AUTHKEYS.name} FROM {AUTHKEYS.table}")]  # noqa: S608
         except (sqlite3.Error, ValueError) as error:
             raise OperatorError(str(error)) from None
 
@@ -90,11 +93,17 @@ def connect(path: str) -> sqlite3.Connection:
     return database
 
 
-def statement(layout: Layout, count: int) -> str:
-    """Give the question for ``count`` names."""
+def columns(database: sqlite3.Connection) -> set[str]:
+    """Give the names of the columns that the table has."""
+    return {row[1] for row in database.execute(f"PRAGMA table_info({AUTHKEYS.table})")}
+
+
+def statement(layout: Layout, count: int, there: Container[str]) -> str:
+    """Give the question for ``count`` names; a column of the registry that is not ``there`` is NULL."""
     marks = ",".join("?" * count)
-    columns = ", ".join(layout.columns)
-    return f"SELECT {columns} FROM {layout.table} WHERE {layout.name} IN ({marks}) ORDER BY id"  # noqa: S608
+    optional = [name if name in there else "NULL" for name in FIELDS]
+    wanted = ", ".join([*layout.columns, *optional])
+    return f"SELECT {wanted} FROM {layout.table} WHERE {layout.name} IN ({marks}) ORDER BY id"  # noqa: S608
 
 
 def is_locked(error: BaseException | None) -> bool:
@@ -113,7 +122,7 @@ def prepare(path: str) -> None:
         if not database.execute(has_table, (AUTHKEYS.table,)).fetchone():
             for table in TABLES:
                 database.execute(table)
-        there = {row[1] for row in database.execute(f"PRAGMA table_info({AUTHKEYS.table})")}
+        there = columns(database)
     for column in AUTHKEYS.columns:
         if column not in there:
             raise ConfigError(path, f"table {AUTHKEYS.table}", f"no column {column}", ", ".join(AUTHKEYS.columns))

@@ -14,6 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from brokerkit.checkers import registry_rights
 from brokerkit.checkers.polled import ROOM, Polled, read_row
 from brokerkit.checkers.threads import Threads
 from brokerkit.grants import PUBLISH
@@ -42,6 +43,11 @@ class Layout:
     def columns(self) -> tuple[str, ...]:
         """All columns that are needed, in the order in which rows have them."""
         return ("id", self.name, "secret", self.publish, self.subscribe, *([self.owner] if self.owner else []))
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """What a row has: those columns, and those of the registry, of which one that is not there is NULL."""
+        return (*self.columns, *registry_rights.FIELDS)
 
 
 AUTHKEYS = Layout("authkeys", "ident", "pubchans", "subchans", "owner")
@@ -89,6 +95,8 @@ class Table(Polled, Service):
         place = self._row(self._ids[name]) if name in self._ids else f"table {self._layout.table}"
         if rule is None:
             return place
+        if listed := registry_rights.field(action):
+            return f"{place}, column {listed}"
         return f"{place}, column {self._layout.publish if action == PUBLISH else self._layout.subscribe}"
 
     def startService(self) -> None:
@@ -108,7 +116,7 @@ class Table(Polled, Service):
     def _records(self, rows: Iterable[Sequence[Any]], names: frozenset[bytes]) -> dict[bytes, Known | ConfigError]:
         found: dict[bytes, Known | ConfigError] = {}
         for values in rows:
-            row = dict(zip(self._layout.columns, values, strict=True))
+            row = dict(zip(self._layout.row, values, strict=True))
             name = _octets(row[self._layout.name])
             if name in found:
                 self._say_twice(name, row["id"])

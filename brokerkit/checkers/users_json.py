@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from brokerkit.checkers.json_lines import line
 from brokerkit.checkers.known import MAX_NAME, Known, proof
+from brokerkit.checkers.registry_rights import EXPECTED, FIELDS, is_rule, rights
 from brokerkit.checkers.slices import at_once
 from brokerkit.client import User
 from brokerkit.errors import ConfigError, Words
@@ -29,11 +30,13 @@ from brokerkit.topics import is_pattern, under
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
-    # owner, secret, token, and the names in pubchans, subchans, publish and subscribe
+    # owner, secret, token, the names in pubchans, subchans, publish and subscribe, and those of the registry
     _Names = tuple[bytes, ...]
-    _Entry = tuple[str, bytes, bytes, _Names, _Names, _Names, _Names]
+    _Registry = tuple[str, ...]
+    _Entry = tuple[str, bytes, bytes, _Names, _Names, _Names, _Names, _Registry, _Registry]
 
 REQUIRED = ("owner", "secret", "pubchans", "subchans")
+OUR_OWN = ("publish", "subscribe", *FIELDS)  # lists that hpfeeds does not have
 
 _KINDS = {
     bool: "true or false",
@@ -184,12 +187,13 @@ class _Reader:
         pubchans, subchans = self._names(ident, fields, "pubchans"), self._names(ident, fields, "subchans")
         publish = self._patterns(ident, fields, "publish") if "publish" in fields else ()
         subscribe = self._patterns(ident, fields, "subscribe") if "subscribe" in fields else ()
-        return owner or "", secret, token, pubchans, subchans, publish, subscribe
+        read, write = (self._registry(ident, fields, key) if key in fields else () for key in FIELDS)
+        return owner or "", secret, token, pubchans, subchans, publish, subscribe, read, write
 
     def refuse(self, ident: str, key: str, found: object, expected: str) -> ConfigError:
         """Give the error that names the file with the line, the user, and the key with an index or without."""
         where = f"{ident!r}: {key}" if key else repr(ident)
-        number = line(self._text, (ident, *re.findall(r"[a-z]+", key)[:1]))
+        number = line(self._text, (ident, *re.findall(r"[a-z_]+", key)[:1]))
         return ConfigError(f"{self._path}:{number}" if number else self._path, where, found, expected)
 
     def _require(self, ident: str, fields: Any) -> None:  # noqa: ANN401
@@ -199,7 +203,7 @@ class _Reader:
         if isinstance(fields, _Twice):
             raise self.refuse(ident, repr(fields.key), Words("this key twice"), "it once")
         required: tuple[str, ...] = REQUIRED
-        if "publish" in fields or "subscribe" in fields:
+        if not fields.keys().isdisjoint(OUR_OWN):
             required = () if "token" in fields else ("secret",)
         for key in required:
             if key not in fields:
@@ -230,6 +234,16 @@ class _Reader:
             if not is_pattern(name.encode(errors=RAW)):
                 raise self.refuse(ident, f"{key}[{i}]", name, "a pattern such as a.b, a.* or a.>")
         return names
+
+    def _registry(self, ident: str, fields: dict[str, Any], key: str) -> tuple[str, ...]:
+        names = fields[key]
+        if not isinstance(names, list):
+            raise self.refuse(ident, key, _kind(names), "a list of strings")
+        for i, name in enumerate(names):
+            self._encode(ident, f"{key}[{i}]", name)
+            if not is_rule(name):
+                raise self.refuse(ident, f"{key}[{i}]", name, EXPECTED)
+        return tuple(names)
 
     def _encode(self, ident: str, key: str, text: object) -> bytes:
         if not isinstance(text, str):
@@ -277,6 +291,7 @@ class JsonTable:
         return sorted(self._entries)
 
     def _known(self, name: bytes) -> Known:
-        owner, secret, token, pubchans, subchans, publish, subscribe = self._entries[name]
-        grants = Grants({PUBLISH: _access(pubchans, publish), SUBSCRIBE: _access(subchans, subscribe)})
+        owner, secret, token, pubchans, subchans, publish, subscribe, read, write = self._entries[name]
+        topics = {PUBLISH: _access(pubchans, publish), SUBSCRIBE: _access(subchans, subscribe)}
+        grants = Grants({**topics, **rights(read, write)})
         return Known(User(name, self._source, grants, owner, proof=proof(secret, token)), secret, token)
