@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from brokerkit.cli.bpclient_errors import Fatal
+from brokerkit.cli.bpclient_orphan import with_parent
 from brokerkit.cli.bpclient_talk import refusal
 
 if TYPE_CHECKING:
@@ -162,7 +163,12 @@ class Program:
         self._alone = not sys.stdin.isatty()
         environment = {**os.environ, "BPBROKER_LOCK_TOKEN": str(token)}
         try:
-            self._program = subprocess.Popen(command, env=environment, start_new_session=self._alone)  # noqa: S603
+            self._program = subprocess.Popen(  # noqa: S603
+                command,
+                env=environment,
+                start_new_session=self._alone,
+                preexec_fn=with_parent(),  # noqa: PLW1509  there is no other thread yet
+            )
         except OSError as error:
             code = NOT_STARTED if isinstance(error, PermissionError) else NO_COMMAND
             click.echo(f"Fatal error: {command[0]}: {error.strerror}", err=True)

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import re
+import shlex
 import socket
 import ssl
 from pathlib import Path
@@ -68,15 +69,16 @@ class Trust:
         if self.fingerprint:
             wanted = read_fingerprints(self.fingerprint)
             if not any(hmac.compare_digest(one, digest) for one in wanted for digest in digests):
-                raise Fatal(
-                    f"{where} shows a certificate with the fingerprint {digests[0]}, which is not the expected one"
-                )
+                text = f"{where} shows a certificate with the fingerprint {digests[0]}, which is not the expected one"
+                raise Fatal(f"{text}; was it renewed? The broker says at its start which key it has: give that one's")
         elif key is None:
             book.add(host, port, digests[1])
-            click.echo(f"bpclient: {where} is met for the first time; its certificate is {digests[0]}", err=True)
+            text = f"{where} is met for the first time; SHA-256 of its certificate {digests[0]}"
+            click.echo(f"bpclient: {text}, of its key {digests[1]}: the broker says both when it starts", err=True)
         elif not hmac.compare_digest(key, digests[1]):
             text = f"{where} has another key than before: it is another broker, or somebody between"
-            raise Fatal(f"{text}; if you know why, remove its line from {self.known}")
+            forget = shlex.join(["sed", "-i", f"/^{re.escape(book.name(host, port))} /d", str(self.known)])
+            raise Fatal(f"{text}; it is {digests[1]} now. If you know why, forget the former one: {forget}")
 
 
 def read_fingerprints(text: str) -> list[str]:
@@ -107,9 +109,14 @@ class Known:
         """Use that file; it need not be there."""
         self._path = path
 
+    @staticmethod
+    def name(host: str, port: int) -> str:
+        """Give what the line of a broker begins with."""
+        return f"{host.lower()}:{port}"
+
     def key(self, host: str, port: int) -> str | None:
         """Give the digest of a broker's key, if it was met before; raise ``Fatal`` if that cannot be found out."""
-        name = f"{host.lower()}:{port}"
+        name = self.name(host, port)
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -130,7 +137,7 @@ class Known:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(number, "w", encoding="utf-8") as file:
-                file.write(f"{host.lower()}:{port} {digest}\n")
+                file.write(f"{self.name(host, port)} {digest}\n")
         except OSError as error:
             text = f"{self._path}: the broker's key cannot be written down: {error.strerror}"
             raise Fatal(f"{text}; give --ca, --fingerprint or --known-brokers FILE") from None

@@ -6,13 +6,16 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
 from contextlib import contextmanager
 from ipaddress import ip_interface
+from pathlib import Path
 from typing import TYPE_CHECKING
 from unittest import mock
 
@@ -25,6 +28,7 @@ from brokerkit.cli.bpclient_talk import Talk, read_address
 from brokerkit.cli.bpclient_trust import Known, Trust, read_fingerprints
 from brokerkit.protocols.bpbroker import places
 from brokerkit.protocols.bpbroker.asking import Found
+from tests import test_program
 from tests.certificates import Authority
 from tests.cli.commands import Done, brokerkit
 from tests.cli.registry_world import Original, World, registry
@@ -32,7 +36,6 @@ from tests.test_program import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 WRITTEN = ("last_write_ip", "last_write_ts")
 
@@ -302,7 +305,20 @@ def test_first_and_later(world: World, tmp_path: Path) -> None:
     refused = world.client(*call)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert f"{world.address} has another key than before" in refused.stderr
-    assert str(known) in refused.stderr
+    subprocess.run(["sh", "-c", refused.stderr.rpartition(": ")[2]], check=True)
+    assert known.read_text() == ""
+    assert world.client(*call).stdout == "x\n"
+
+
+def test_the_key_that_the_broker_says_is_the_one_that_is_written_down(world: World, tmp_path: Path) -> None:
+    """Who compares the two knows whom they trust, also after the certificate was renewed."""
+    known = tmp_path / "brokers"
+    first = world.client("--known-brokers", str(known), "ping", "--data", "x")
+    _, key = re.findall(r"SHA-256 ([0-9A-F:]{95})", world.program.output)
+    digest = key.replace(":", "").lower()
+    assert known.read_text() == f"{world.address} {digest}\n"
+    assert f"of its key {digest}" in first.stderr
+    assert world.client("--fingerprint", key, "ping", "--data", "x", HOME=str(tmp_path)) == _said("x")
 
 
 def test_odd_lines(tmp_path: Path) -> None:
@@ -595,3 +611,25 @@ def test_the_lock_is_renewed(world: World) -> None:
     """A command that takes longer than a lease keeps the lock."""
     program = [sys.executable, "-c", "import time; time.sleep(2.5)"]
     assert world.client("lock", "--ttl", "2", "eight", "--", *program).returncode == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child that its parent is dead")
+def test_a_wrapper_that_is_killed(world: World, tmp_path: Path) -> None:
+    """By SIGKILL, too: the command ends with it, and does not go on without the lock."""
+    file = tmp_path / "pid"
+    line = test_program.command("bpclient", "-b", world.address, "--insecure", "lock", "nine", "--", "sh", "-c")
+    with subprocess.Popen([*line, f"echo $$ > {file}.new; mv {file}.new {file}; exec sleep {PATIENCE}"]) as wrapper:
+        _when_begun(file, wrapper.kill).join(PATIENCE)
+    number = int(file.read_text())
+    end = time.monotonic() + PATIENCE / 2
+    while _runs(number) and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not _runs(number)
+
+
+def _runs(number: int) -> bool:
+    """Say whether that process does anything; one that is dead may still be in the table."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False
