@@ -30,6 +30,7 @@ from brokerkit.interfaces import ICheckerPlugin
 from brokerkit.metric_styles import OFF
 from brokerkit.place import USERS, say_running, say_stopped
 from brokerkit.plugin import protocols
+from brokerkit.readiness import say_ready
 from brokerkit.tally import Tally
 
 if TYPE_CHECKING:
@@ -73,17 +74,18 @@ def make_sources(
     for source in sources:
         if isinstance(source, Polled):
             source.kept = config.login_cache
-    sources += _of_listeners(config, protocols() if installed is None else installed, alone=not (sources or others))
+    installed = protocols() if installed is None else installed
+    sources += _of_listeners(config, reactor, installed, alone=not (sources or others))
     _refuse_twice(sources, config)
     return sources
 
 
-def _of_listeners(config: Config, plugins: Mapping[str, Any], *, alone: bool) -> list[Any]:
+def _of_listeners(config: Config, reactor: Any, plugins: Mapping[str, Any], *, alone: bool) -> list[Any]:  # noqa: ANN401
     """Give the sources that protocols bring, each once; ``alone`` says that there are no others."""
     found: dict[str, Any] = {}
     for listen in config.listen:
         bring = getattr(plugins.get(listen.protocol), "sources", None)
-        for source in bring(listen, alone=alone) if bring is not None else ():
+        for source in bring(listen, reactor, alone=alone) if bring is not None else ():
             found.setdefault(source.source, source)
     return list(found.values())
 
@@ -246,6 +248,7 @@ class Program(MultiService):
         signal.signal(signal.SIGHUP, lambda *_: soon(self.broker.look_again))
         signal.signal(signal.SIGUSR2, lambda *_: soon(self._go_slowly))
         log.info("brokerkit ready")
+        say_ready()
         if self._table:
             from brokerkit.cli.table import show  # rich is slow to import, and only needed here
 

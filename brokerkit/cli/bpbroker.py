@@ -231,13 +231,30 @@ def restore(told: Told, backup: str | None, data_dir: str | None, *, lists: bool
         return
     try:
         with stopped(data):
-            is_json = backup is not None and _is_json(Path(backup))
-            from_view = is_json or (backup is None and not store.backups(file) and bool(view.backups(config)))
+            chosen = Path(backup) if backup is not None else _last_resort(file, config)
+            from_view = _is_json(chosen) if chosen is not None else not store.backups(file)
             put_back: Any = view.restore if from_view else store.restore
-            found = put_back(config if from_view else file, None if backup is None else Path(backup))
+            found = put_back(config if from_view else file, chosen)
+            if from_view and not store.is_sound(file):  # else its entries take the place of those that are there
+                store.begin_empty(file)
     except OperatorError as error:
         raise Fatal(str(error)) from None
     click.echo(f"{found} is restored")
+
+
+def _last_resort(file: Path, config: Path) -> Path | None:
+    """Give the configuration itself where nothing else is left: it has the registry as it was when it was written."""
+    from brokerkit.protocols.bpbroker import view
+    from brokerkit.stores import registry as store
+
+    if store.backups(file) or view.backups(config):
+        return None
+    where = f"there is no backup in {file.parent / 'backups'} or beside {config}"
+    if store.is_sound(file):
+        raise OperatorError(f"{where}, and the registry is sound: nothing was changed")
+    if not config.exists():
+        raise OperatorError(f"{where}, and no such file: --config FILE names the bpbroker.json of this registry")
+    return config
 
 
 def _is_json(path: Path) -> bool:

@@ -31,6 +31,7 @@ Wants=network-online.target
 After=network-online.target
 
 [Service]
+Type=notify
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
@@ -141,9 +142,17 @@ def command(config: Path | None) -> list[str]:
 
 @attrs.frozen
 class System:
-    """What starts services; ``root`` is ``/`` unless an image is built."""
+    """What starts services; ``root`` is ``/`` unless an image is built.
+
+    Where it is ``live`` the tools of the system are run.
+    """
 
     root: Path
+    live: bool = attrs.field()
+
+    @live.default
+    def _is_here(self) -> bool:
+        return self.root == Path("/")
 
     @property
     def path(self) -> Path:
@@ -170,6 +179,7 @@ class System:
             self._see_own()
             self.disable()
             self.path.unlink()
+            self.forget()
 
     def enable(self) -> None:
         """Have it started at boot."""
@@ -178,6 +188,9 @@ class System:
     def disable(self) -> None:
         """Stop it, and have it started no more."""
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """See that it is known no more; the file is gone."""
 
     def start(self) -> None:
         """Start it now."""
@@ -189,7 +202,7 @@ class System:
 
     def _run(self, *words: str) -> None:
         """Run a tool of the system; raise ``OperatorError`` where it fails."""
-        if self.root != Path("/"):
+        if not self.live:
             return
         try:
             done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=PATIENCE)  # noqa: S603
@@ -213,7 +226,7 @@ class Systemd(System):
 
     def enable(self) -> None:
         """Have it started at boot."""
-        if self.root == Path("/"):
+        if self.live:
             self._run("systemctl", "daemon-reload")
             self._run("systemctl", "enable", NAME)
             return
@@ -225,6 +238,10 @@ class Systemd(System):
     def disable(self) -> None:
         """Stop it, and have it started no more."""
         self._run("systemctl", "disable", "--now", NAME)
+
+    def forget(self) -> None:
+        """Have systemd look at its units again."""
+        self._run("systemctl", "daemon-reload")
 
     def start(self) -> None:
         """Start it now."""
@@ -255,7 +272,7 @@ class Init(System):
             if shutil.which(words[0]):
                 self._run(*words)
                 return
-        if self.root == Path("/"):
+        if self.live:
             text = "chkconfig, update-rc.d or rc-update is needed to have it started at boot"
             raise OperatorError(f"{self.path} is installed, but {text}")
 

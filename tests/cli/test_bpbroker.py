@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 
 from brokerkit.cli import bpbroker_service as services
+from brokerkit.errors import OperatorError
 from tests.cli.commands import Done, brokerkit
 from tests.cli.registry_world import registry
 from tests.test_program import PATIENCE, ROOT, _environment, _run, command
@@ -229,6 +230,88 @@ def test_a_service_of_somebody_elses(tmp_path: Path, home: Path, root: Path) -> 
     assert home.exists()
 
 
+class Tools:
+    """Stand-ins for the tools of a system, on a PATH of their own; each writes down how it was called."""
+
+    def __init__(self, folder: Path, *names: str, fails: str = "") -> None:
+        """Make them; the one called ``fails`` says so."""
+        self.path = folder / "tools"
+        self.path.mkdir()
+        self._said = folder / "said"
+        for name in names:
+            end = "echo broken >&2; exit 1" if name == fails else "exit 0"
+            (self.path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> "{self._said}"\n{end}\n')
+            (self.path / name).chmod(0o755)
+
+    @property
+    def calls(self) -> list[str]:
+        """Give how they were called."""
+        return self._said.read_text().splitlines() if self._said.exists() else []
+
+
+def _tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *names: str, fails: str = "") -> Tools:
+    tools = Tools(tmp_path, *names, fails=fails)
+    monkeypatch.setenv("PATH", str(tools.path))
+    return tools
+
+
+def test_systemd_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unit is read, wanted at boot, started, and in the end stopped and forgotten."""
+    tools = _tools(tmp_path, monkeypatch, "systemctl")
+    system = services.Systemd(tmp_path, live=True)
+    system.install(None)
+    assert system.path.exists()
+    system.start()
+    system.uninstall()
+    assert not system.path.exists()
+    assert tools.calls == [
+        "systemctl daemon-reload",
+        "systemctl enable bpbroker",
+        "systemctl restart bpbroker",
+        "systemctl disable --now bpbroker",
+        "systemctl daemon-reload",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "enabled", "disabled"),
+    [
+        (("chkconfig", "update-rc.d"), "chkconfig --add bpbroker", "chkconfig --del bpbroker"),
+        (("update-rc.d",), "update-rc.d bpbroker defaults", "update-rc.d -f bpbroker remove"),
+        (("rc-update",), "rc-update add bpbroker default", "rc-update del bpbroker"),
+    ],
+)
+def test_tools_of_init(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], enabled: str, disabled: str
+) -> None:
+    """Whichever tool there is has the script started at boot; it is stopped before it is removed."""
+    tools = _tools(tmp_path, monkeypatch, *names)
+    system = services.Init(tmp_path, live=True)
+    system.install(None)
+    monkeypatch.setattr(services, "SCRIPT", '#!/bin/sh\n{mark}\necho "script $*" >> "' + str(tmp_path / "said") + '"\n')
+    system.install(None)
+    system.start()
+    system.uninstall()
+    assert not system.path.exists()
+    assert tools.calls == [enabled, enabled, "script restart", "script stop", disabled]
+
+
+def test_no_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script is there all the same, and what is missing is said."""
+    _tools(tmp_path, monkeypatch)
+    with pytest.raises(OperatorError, match=r"is installed, but chkconfig, update-rc\.d or rc-update is needed"):
+        services.Init(tmp_path, live=True).install(None)
+    with pytest.raises(OperatorError, match="systemctl daemon-reload"):
+        services.Systemd(tmp_path, live=True).install(None)
+
+
+def test_a_tool_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says is passed on, with how it was called."""
+    _tools(tmp_path, monkeypatch, "systemctl", fails="systemctl")
+    with pytest.raises(OperatorError, match="systemctl daemon-reload: broken"):
+        services.Systemd(tmp_path, live=True).install(None)
+
+
 def test_an_init_script(tmp_path: Path, home: Path) -> None:
     """Where there is no systemd there is an init script, which starts, tells, stops and says so by its exit code."""
     (home / "etc").mkdir(parents=True)
@@ -428,5 +511,37 @@ def test_nothing_to_restore(tmp_path: Path, home: Path) -> None:
     """Without a backup it says where they are looked for."""
     assert bpbroker(tmp_path, "-c", "bpbroker.json", "restore", "--list").stdout == ""
     done = bpbroker(tmp_path, "-c", "bpbroker.json", "restore")
-    assert (done.returncode, "there is no backup of registry.sqlite" in done.stderr) == (1, True)
+    assert (done.returncode, "there is no backup in" in done.stderr) == (1, True)
+    assert "--config FILE names the bpbroker.json" in done.stderr
+    assert not home.exists()
+
+
+def test_a_damaged_registry_without_a_backup(tmp_path: Path, home: Path) -> None:
+    """The file has the entries, and the damaged registry is put aside, so that the next start takes them over."""
+    with registry(tmp_path) as world:
+        world.replace("a", "kept")
+        data = world.data
+    sound = bpbroker(tmp_path, "-c", "bpbroker.json", "restore")
+    assert (sound.returncode, "the registry is sound: nothing was changed" in sound.stderr) == (1, True)
+    (data / "registry.sqlite").write_bytes(b"SQLite format 3\0" + b"x" * 8000)
+    done = bpbroker(tmp_path, "-c", "bpbroker.json", "restore")
+    assert done == Done(0, f"{tmp_path / 'bpbroker.json'} is restored\n", "")
+    assert len(list(data.glob("registry.sqlite.damaged.*"))) == 1
+    with registry(tmp_path) as world:
+        assert world.get("a").stdout == "kept\n"
+        listed = world.client("-f", "json", "watch", "-n", "1").stdout
+    assert json.loads(listed)["revision"] > 1_000_000, "no revision that was given before comes again"
+    assert not home.exists()
+
+
+def test_a_copy_of_the_file_beside_a_damaged_registry(tmp_path: Path, home: Path) -> None:
+    """It is put back in the same way, whatever backups there are."""
+    with registry(tmp_path) as world:
+        world.replace("a", "kept")
+        data = world.data
+    shutil.copy(tmp_path / "bpbroker.json", tmp_path / "copy.json")
+    (data / "registry.sqlite").write_bytes(b"nonsense")
+    assert bpbroker(tmp_path, "-c", "bpbroker.json", "restore", "copy.json").returncode == 0
+    with registry(tmp_path) as world:
+        assert world.get("a").stdout == "kept\n"
     assert not home.exists()
