@@ -38,6 +38,7 @@ CHANGES = 5
 RATE = Measure("requests", "1/s")
 CORE = Measure("requests for each second of the server's processor", "")
 SLOWEST = Measure("until the last one has it", "ms", compared=False)
+WORK = Measure("processor time of the server", "ms", compared=False)
 SYNC = Measure("4 KiB written and synced alone", "ms", compared=False)
 
 GET = request("POST", "/services/Get/?access_key=&name=bench-7")
@@ -56,14 +57,14 @@ def scenario(protocol: str, options: Options) -> list[Row]:
         rows += _rates(servers, ours, f"{many} keys", seconds, options.rounds)
         count = QUICK_WATCHERS if options.quick else WATCHERS
         case = f"{count} watchers of one key"
-        rows += contest(case, [ours], [SLOWEST], lambda server: {SLOWEST: _watch(server, count)})
+        rows += contest(case, [ours], [SLOWEST, WORK], lambda server: _watch(server, count))
         rows += contest(f"the disk ({_file_system()})", [ours], [SYNC], lambda _: {SYNC: _sync()})
     return rows
 
 
 def _rates(servers: list[Server], ours: list[Server], keys: str, seconds: float, rounds: int) -> list[Row]:
     every, only = [servers] * rounds, [ours] * rounds
-    rows = contest(f"{keys}, get, a new connection each", every, [RATE], lambda server: {RATE: _new(server, seconds)})
+    rows = contest(f"{keys}, get, a new connection each", every, [RATE, CORE], lambda server: _new(server, seconds))
     rows += contest(
         f"{keys}, get, {READERS} kept", every, [RATE, CORE], lambda server: _kept(server, seconds, READERS, _get)
     )
@@ -76,13 +77,21 @@ def _rates(servers: list[Server], ours: list[Server], keys: str, seconds: float,
     return rows
 
 
-def _new(server: Server, seconds: float) -> float:
+def _new(server: Server, seconds: float) -> dict[Measure, float]:
     def one() -> None:
         line = Line(server.port)
         line.ask(GET)
         line.close()
 
-    return rate([one, one], seconds)
+    return _measured(server, lambda: rate([one, one], seconds))
+
+
+def _measured(server: Server, work: Callable[[], float]) -> dict[Measure, float]:
+    """Give the rate that ``work`` gives, and the same for each second that the server's processor was busy."""
+    before, start = server.worked(), time.perf_counter()
+    found = work()
+    took = time.perf_counter() - start
+    return {RATE: found, CORE: found * took / max(server.worked() - before, 0.01)}
 
 
 def _kept(
@@ -90,10 +99,8 @@ def _kept(
 ) -> dict[Measure, float]:
     with contextlib.ExitStack() as stack:
         lines = [stack.enter_context(contextlib.closing(Line(server.port))) for _ in range(connections)]
-        before, start = server.worked(), time.perf_counter()
-        found = rate([ask(line, number) for number, line in enumerate(lines)], seconds)
-        took = time.perf_counter() - start
-        return {RATE: found, CORE: found * took / max(server.worked() - before, 0.01)}
+        asks = [ask(line, number) for number, line in enumerate(lines)]
+        return _measured(server, lambda: rate(asks, seconds))
 
 
 def _get(line: Line, _: int) -> Callable[[], object]:
@@ -127,8 +134,11 @@ def _fill(server: Server, start: int, stop: int) -> None:
 # -- watchers -----------------------------------------------------------------------------------------------------
 
 
-def _watch(server: Server, count: int) -> float:
-    """Give how long it takes until the last of so many watchers has a change, in ms: the median of some changes."""
+def _watch(server: Server, count: int) -> dict[Measure, float]:
+    """Give how long it takes until the last of so many watchers has a change, in ms: the median of some changes.
+
+    And the server's work for one change, on the average.
+    """
     with contextlib.ExitStack() as stack:
         writer = stack.enter_context(contextlib.closing(Line(server.port)))
         selector = stack.enter_context(selectors.DefaultSelector())
@@ -140,8 +150,10 @@ def _watch(server: Server, count: int) -> float:
             line.socket.setblocking(False)
             selector.register(line.socket, selectors.EVENT_READ)
         _settle(selector)
+        before = server.worked()
         times = sorted(_one_change(writer, selector, count, number) for number in range(CHANGES))
-    return times[len(times) // 2]
+        work = (server.worked() - before) * 1000 / CHANGES
+    return {SLOWEST: times[len(times) // 2], WORK: work}
 
 
 def _settle(selector: selectors.BaseSelector) -> None:

@@ -149,7 +149,7 @@ class Broker(MultiService):
     @property
     def admits_requests(self) -> bool:
         """Whether some source of users lets a request over HTTP in that shows no credentials."""
-        return IAnonymousRequest in self.users.credentialInterfaces
+        return self._takes(IAnonymousRequest)
 
     @property
     def takes_nkeys(self) -> bool:

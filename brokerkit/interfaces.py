@@ -74,7 +74,8 @@ class IProtocolPlugin(Interface):
 
     One that has actions beside publish and subscribe says so in an attribute ``actions``: a mapping of action to one
     line of help (see ``brokerkit.actions``).  One whose listeners bring users of their own has a method ``sources``,
-    which gives those of one listener: ``sources(listen, alone=...)``; ``alone`` says that no others are configured.
+    which gives those of one listener: ``sources(listen, reactor, alone=...)``; ``alone`` says that no others are
+    configured.
     """
 
     name = Attribute("str: the word for the flag (``--name``), the configuration and the metrics.")

@@ -76,30 +76,45 @@ class Numbers:
             ("paced", "Times a publisher was made to wait for slow readers.", lambda x: x.counts.paced),
         ]
         for name, text, read in counts:
-            yield self._by_protocol(CounterMetricFamily(f"brokerkit_{name}", text, labels=["protocol"]), read)
+            family = CounterMetricFamily(f"brokerkit_{name}", text, labels=["protocol"])
+            yield self._by_protocol(family, read, "accepted" if name == "connections_accepted" else "")
         gauges: list[tuple[str, str, Callable[[Listener], int]]] = [
             ("connections", "Open connections.", lambda x: len(x.sessions)),
             ("pending_bytes", "Bytes that wait for readers.", lambda x: sum(s.outbox.pending for s in x.sessions)),
         ]
         for name, text, read in gauges:
-            yield self._by_protocol(GaugeMetricFamily(f"brokerkit_{name}", text, labels=["protocol"]), read)
+            gauge = GaugeMetricFamily(f"brokerkit_{name}", text, labels=["protocol"])
+            yield self._by_protocol(gauge, read, "connections" if name == "connections" else "")
         yield self._by_word("errors", "What peers did wrong.", "kind", lambda x: x.counts.errors)
         yield self._by_word("connections_refused", "Connections not let in.", "reason", lambda x: x.entrance.refused)
         yield self._by_word("slow_readers", "Readers given up.", "reason", lambda x: x.counts.slow_readers)
 
-    def _by_protocol(self, family: Metric, read: Callable[[Listener], int]) -> Metric:
+    def _by_protocol(self, family: Metric, read: Callable[[Listener], int], of_site: str) -> Metric:
+        """Sum up what ``read`` gives of each listener, and of each of HTTP the attribute ``of_site`` or its length."""
         sums: Counter[str] = Counter()
         for listener in self._broker.listeners:
             sums[listener.protocol] += read(listener)
+        for protocol, site in self._sites() if of_site else ():
+            value = getattr(site, of_site)
+            sums[protocol] += value if isinstance(value, int) else len(value)
         for protocol, value in sums.items():
             family.add_metric([protocol], value)  # type: ignore[attr-defined]
         return family
+
+    def _sites(self) -> Iterator[tuple[str, Any]]:
+        """Give the protocol and the site of each listener that speaks HTTP and keeps count of it."""
+        for one in self._broker.listening:
+            if hasattr(one, "site"):
+                yield one.protocol, one.site
 
     def _by_word(self, name: str, text: str, label: str, read: Callable[[Listener], Counter[str]]) -> Metric:
         sums: Counter[tuple[str, str]] = Counter()
         for listener in self._broker.listeners:
             for word, value in read(listener).items():
                 sums[listener.protocol, word] += value
+        for protocol, site in self._sites() if name == "connections_refused" else ():
+            for word, value in site.entrance.refused.items():
+                sums[protocol, word] += value
         family = CounterMetricFamily(f"brokerkit_{name}", text, labels=["protocol", label])
         for labels, value in sums.items():
             family.add_metric(list(labels), value)
@@ -107,12 +122,17 @@ class Numbers:
 
     def _other_listeners(self) -> Iterator[Metric]:
         """Give what those count that are no stream: answers of HTTP, and datagrams by what became of them."""
-        answers = CounterMetricFamily("brokerkit_http_answers", "Answers by HTTP.", labels=["protocol", "status"])
-        datagrams = CounterMetricFamily("brokerkit_datagrams", "Datagrams.", labels=["protocol", "result"])
-        for family, name in ((answers, "answers"), (datagrams, "datagrams")):
+        for name, text, label, attribute in (
+            ("http_answers", "Answers by HTTP.", "status", "answers"),
+            ("datagrams", "Datagrams.", "result", "datagrams"),
+            ("extension_calls", "Calls of extensions, by what became of them.", "result", "extension_calls"),
+            ("extension_processes", "Processes of extensions.", "event", "extension_processes"),
+            ("file_writes", "Times that a file which is kept as a view was written.", "result", "file_writes"),
+        ):
+            family = CounterMetricFamily(f"brokerkit_{name}", text, labels=["protocol", label])
             sums: Counter[tuple[str, str]] = Counter()
             for listener in self._broker.listening:
-                for word, value in getattr(listener, name, {}).items():
+                for word, value in getattr(listener, attribute, {}).items():
                     sums[listener.protocol, str(word)] += value
             for labels, value in sums.items():
                 family.add_metric(list(labels), value)

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 
 from brokerkit.checkers.in_memory import InMemory
 from brokerkit.checkers.slices import at_once, in_slices
-from brokerkit.errors import ConfigError
+from brokerkit.errors import ConfigError, OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
@@ -125,7 +125,7 @@ class Watched(InMemory, Service):
 
     def _not_taken(self, failure: Failure) -> None:
         self._work = None
-        if failure.check(ConfigError):
+        if failure.check(OperatorError):
             self._keep(failure.value)
         elif not failure.check(CancelledError):
             self.broken = True
@@ -142,22 +142,24 @@ def signature(status: os.stat_result) -> Signature:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def read(path: str) -> tuple[Signature, bytes]:
+def read(path: str, most: int | None = None) -> tuple[Signature, bytes]:
     """Give a file's signature and content; raise ``ConfigError`` where there is none to be had.
 
-    The signature is older than the content: what is written meanwhile is seen at the next look.
+    It may have ``most`` bytes, or the usual number.  The signature is older than the content: what is written meanwhile
+    is seen at the next look.
     """
+    most = MAX_SIZE if most is None else most
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ConfigError(path, "file", "something else", "a regular file")
-            content = file.read(MAX_SIZE + 1)
+            content = file.read(most + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(path, "file", reason, "a file of users that can be read") from None
-    if len(content) > MAX_SIZE:
-        raise ConfigError(path, "file", f"more than {MAX_SIZE} bytes", "a file of users")
+    if len(content) > most:
+        raise ConfigError(path, "file", f"more than {most} bytes", "a file of users")
     return signature(status), content
 
 

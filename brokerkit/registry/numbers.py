@@ -21,6 +21,8 @@ _COUNTERS: tuple[tuple[str, str, Read], ...] = (
     ("conflicts", "Writes whose condition did not hold.", lambda x: x.conflicts),
     ("failures", "Writes not done: disk full or failing, bounds reached, too many waiting.", lambda x: x.failed),
     ("expired", "Entries whose time or connection has ended.", lambda x: x.expired),
+    ("backups", "Backups made by themselves.", lambda x: x.backups),
+    ("backup_failures", "Backups that could not be made.", lambda x: x.backup_failures),
     ("slow_watchers", "Watchers cut off because they did not read.", lambda x: x.slow_watchers),
 )
 _GAUGES: tuple[tuple[str, str, Read], ...] = (

@@ -83,6 +83,8 @@ class Registry(Service):
         self.conflicts = 0
         self.failed = 0  # writes that could not be done because of the disk, or the registry's bounds
         self.expired = 0
+        self.backups = 0  # that were made
+        self.backup_failures = 0
         self.slow_watchers = 0  # that were cut off because they did not read
         self.is_writable = True  # whether the last commit was done
         self._clock = reactor
@@ -461,7 +463,12 @@ class Registry(Service):
         return made
 
     def _back_up(self) -> Deferred[Any]:
-        return self.backup().addCallbacks(
-            lambda path: log.debug("backup of the registry: {path}", path=str(path)),
-            lambda failure: log.error("no backup of the registry: {error}", error=failure.getErrorMessage()),
-        )
+        return self.backup().addCallbacks(self._backed_up, self._not_backed_up)
+
+    def _backed_up(self, path: Path) -> None:
+        self.backups += 1
+        log.debug("backup of the registry: {path}", path=str(path))
+
+    def _not_backed_up(self, failure: Failure) -> None:
+        self.backup_failures += 1
+        log.error("no backup of the registry: {error}", error=failure.getErrorMessage())

@@ -382,6 +382,34 @@ def restore(path: Path, backup: Path | None = None) -> Path:
     raise OperatorError(problem)
 
 
+def is_sound(path: Path) -> bool:
+    """Say whether there is a store that can be used."""
+    try:
+        store = RegistryStore.open(path, make=False)
+        try:
+            store.load()
+        finally:
+            store.close()
+    except OperatorError:
+        return False
+    return True
+
+
+def begin_empty(path: Path) -> None:
+    """Put a damaged store aside, and an empty one in its place; raise ``OperatorError``.
+
+    As with ``restore``, that begins at a revision that was never given.
+    """
+    last = _last_revision(path)
+    with _one_line(path):
+        _put_aside(path)
+    store = RegistryStore.open(path)
+    try:
+        store.begin_anew(last)
+    finally:
+        store.close()
+
+
 def _put_back(path: Path, backup: Path) -> None:
     fresh = path.with_name(f".{path.name}.restored")
     with _one_line(backup):

@@ -2,8 +2,9 @@
 
 The original ships one private key to everybody.  Here each install makes its own: an ECDSA key on P-256 and a
 certificate that it signs itself, valid for ten years, so that a client can hold on to its fingerprint.  A renewed one
-keeps the key.  The files lie in the data directory, for the owner's eyes alone; whoever has a better certificate names
-it in the endpoint.
+has another fingerprint, but keeps the key, whose fingerprint our client takes, too: so both are said, and whoever may
+hold on to the wrong one is warned long before.  The files lie in the data directory, for the owner's eyes alone;
+whoever has a better certificate names it in the endpoint.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +33,8 @@ log = Logger()
 
 DAYS = 3650  # that a certificate is valid
 RENEW = 90  # days before its end, from which on it is renewed
+WARN = 270  # days before its end, from which on it is said that it will be renewed
+WARN_AGAIN = 30  # days between two warnings
 LOOK = 6 * 3600.0  # seconds between two looks at how long it is valid
 SLACK = 1  # day before now from which it is valid: clocks differ
 NAMES = 100  # hosts and addresses in it
@@ -70,21 +74,34 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(SHA256()).hex(":").upper()
 
 
+def key_fingerprint(certificate: x509.Certificate) -> str:
+    """Give the SHA-256 of the key (SPKI) in a certificate, spelled as ``fingerprint`` does; it outlasts renewals."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return sha256(key).digest().hex(":").upper()
+
+
 class Renewing(Service):
-    """Renews the certificate of an install before it ends; that the files changed is seen by who serves them."""
+    """Renews the certificate of an install before it ends; that the files changed is seen by who serves them.
+
+    It says so when it has, and well before: the fingerprint of the certificate will be another.
+    """
 
     def __init__(self, directory: Path, names: Sequence[str], clock: Any) -> None:  # noqa: ANN401  any clock
         """Look after the certificate in that directory."""
         self._directory = directory
         self._names = tuple(names)
         self._clock = clock
+        self._found: x509.Certificate | None = None
+        self._warned = 0.0
         self._looking = LoopingCall(self.look)
         self._looking.clock = clock
 
     def startService(self) -> None:
         """Begin to look."""
         super().startService()  # type: ignore[no-untyped-call]
-        self._looking.start(LOOK, now=False)
+        self._looking.start(LOOK)
 
     def stopService(self) -> None:
         """Look no more."""
@@ -95,11 +112,37 @@ class Renewing(Service):
     def look(self) -> None:
         """Renew what ends soon; where that fails, say so and try again later."""
         try:
-            provide(self._directory, self._names, self._clock.seconds())
+            found = provide(self._directory, self._names, self._clock.seconds())
+            former, self._found = self._found, found
+            if former is not None and found != former:
+                self._say_renewed(found)
+            else:
+                self._warn(found)
         except OperatorError as error:
             log.error("the certificate cannot be renewed: {error}", error=str(error))
         except Exception:  # whatever it is, the next look is due
             log.failure("the certificate cannot be renewed because of a bug")
+
+    def _say_renewed(self, found: x509.Certificate) -> None:
+        log.warn(
+            "the certificate is another one; SHA-256 of the certificate {certificate}, of its key {key}",
+            certificate=fingerprint(found),
+            key=key_fingerprint(found),
+        )
+
+    def _warn(self, found: x509.Certificate) -> None:
+        """Say from time to time that it will be renewed, and what stays."""
+        now = self._clock.seconds()
+        left = _days_left(found, now)
+        if left > WARN or now < self._warned + WARN_AGAIN * 86400:
+            return
+        self._warned = now
+        log.warn(
+            "the certificate will be renewed in {days} days, and its fingerprint will be another one: clients that were"
+            " given it need that of the key instead, which stays: {key}",
+            days=max(0, int(left - RENEW)),
+            key=key_fingerprint(found),
+        )
 
 
 def sign(key: Any, names: Iterable[str], now: float) -> x509.Certificate:  # noqa: ANN401  any private key

@@ -111,7 +111,12 @@ def layers(paths: Iterable[str | Path], said: Mapping[str, Any] | None = None) -
 
 def of(settings: Settings | None) -> Document:
     """Give the defaults with the files over them that a listener is told to read; raise ``OperatorError``."""
-    return layers([path for path in (settings.below, settings.config) if path] if settings is not None else [])
+    return layers(files(settings)) if settings is not None else layers([])
+
+
+def files(settings: Settings) -> list[str]:
+    """Give the files that a listener is told to read, each over those before."""
+    return [path for path in (settings.below, settings.config) if path]
 
 
 def entries(document: Document) -> list[Imported]:
@@ -130,6 +135,11 @@ def _imported(name: str, value: object) -> Imported:
     ip, ts = value.get(ADDED[0]), value.get(ADDED[1])
     written = (ip, int(ts)) if isinstance(ip, str) and isinstance(ts, int | float) and 0 <= ts < LATEST else None
     return Imported(name, {key: one for key, one in value.items() if key not in ADDED}, written)
+
+
+def without_entries(document: Document) -> Document:
+    """Give the document with nothing in its registry but what is no entry; nothing of it is changed."""
+    return view(document, {}) if "services" in document else dict(document)
 
 
 def access_keys(document: Document) -> dict[str, str]:

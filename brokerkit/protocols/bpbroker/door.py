@@ -98,9 +98,15 @@ NOTHING = _Shown("nothing", b"")
 class Door:
     """Lets visitors in; one for each listener."""
 
-    def __init__(self, broker: Broker, *, query_keys: bool = True) -> None:
-        """Ask that broker; without ``query_keys``, what a query shows does not count."""
+    def __init__(
+        self, broker: Broker, *, query_keys: bool = True, protocol: str = "bpbroker", tenant: str | None = None
+    ) -> None:
+        """Ask that broker; without ``query_keys``, what a query shows does not count.
+
+        Users may be bound to protocols, of which this is ``protocol``; of a ``tenant``, others' users are refused.
+        """
         self._broker = broker
+        self._mind = Mind(protocol=protocol, tenant=tenant)
         self._query_keys = query_keys
         self._inside: dict[Connection, tuple[_Shown, Visitor]] = {}
 
@@ -128,12 +134,12 @@ class Door:
         return Lent(visitor)
 
     async def _log_in(self, shown: _Shown, address: str) -> Visitor:
-        mind = Mind(address=address)
+        mind = attrs.evolve(self._mind, address=address)
         if shown != NOTHING:
             try:
                 return Visitor(await self._broker.login(shown.credentials(), mind), known=True)
             except UnauthorizedLogin as error:
-                if not self._broker.admits_requests:
+                if not self._broker.admits_requests or _is_undecided(error):
                     raise refusal(error) from None
         if not self._broker.admits_requests:
             raise refusal()
@@ -190,6 +196,11 @@ def _basic(value: str) -> _Shown:
     if not colon:
         raise Problem(400, "Bad Authorization", "what follows Basic has to hold a name, a colon and a secret")
     return _Shown("password", secret, name)
+
+
+def _is_undecided(error: UnauthorizedLogin) -> bool:
+    """Say whether a key may well be good, so that its holder must not be taken for nobody."""
+    return isinstance(error, TryAgain) and not isinstance(error, Throttled)
 
 
 def refusal(error: UnauthorizedLogin | None = None) -> Problem:

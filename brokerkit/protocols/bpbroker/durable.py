@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def write(path: Path, content: Iterable[bytes]) -> None:
+def write(path: Path, content: Iterable[bytes]) -> os.stat_result:
     """Write the pieces of ``content`` in the place of whatever is there, mode 0600; raise ``OSError``.
 
-    A symbolic link stays one: what it leads to is replaced.
+    A symbolic link stays one: what it leads to is replaced.  Gives what tells the file from a later one at its place,
+    as far as a new name does not change that (the time of change it does).
     """
     path = path.resolve()
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -23,11 +24,13 @@ def write(path: Path, content: Iterable[bytes]) -> None:
             file.writelines(content)
             file.flush()
             os.fsync(file.fileno())
+            written = os.fstat(file.fileno())
         draft.replace(path)
         _sync(path.parent)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+    return written
 
 
 def _sync(directory: Path) -> None:

@@ -56,7 +56,7 @@ class ChildExtensions(Service):
     """The extensions of one listener: ``modules`` are those that the configuration names, ``library`` has their files.
 
     Counters: ``calls`` that were begun, ``failures`` of extensions, ``overdue`` ones, ``turned_away`` for want of a
-    place.
+    place; processes that were ``started``, and of those ``replaced`` since they took too long, died or misbehaved.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class ChildExtensions(Service):
         self._children: dict[Any, _Pending | None] = {}
         self._lock = _Lock()
         self.calls = self.failures = self.overdue = self.turned_away = 0
+        self.started = self.replaced = 0
 
     def has(self, package: str) -> bool:
         """Say whether the configuration names that module."""
@@ -129,6 +130,7 @@ class ChildExtensions(Service):
                     log.error("extensions: no process can be started: {error}", error=error.strerror)
                     self._finish(pending, NoPlace("no process"))
                     continue
+                self.started += 1
             self._begin(child, pending)
 
     def _begin(self, child: Any, pending: _Pending) -> None:  # noqa: ANN401  a child
@@ -154,6 +156,7 @@ class ChildExtensions(Service):
     def _ran_out(self, child: Any) -> None:  # noqa: ANN401  a child
         pending = self._children[child]
         self._forget(child)
+        self.replaced += 1
         if pending is not None:
             self.overdue += 1
             name, seconds = _name(pending.call), self._bounds.timeout
@@ -184,6 +187,7 @@ class ChildExtensions(Service):
         if pending is None:
             log.error("extensions: a process spoke without being asked, and was killed")
             self._forget(child)
+            self.replaced += 1
         elif "ask" in what:
             self._answer(child, pending, what)
         else:
@@ -196,6 +200,7 @@ class ChildExtensions(Service):
         """Take note of the end of a child that nobody has ended."""
         pending = self._children.pop(child, None)
         self._unlock(child)
+        self.replaced += 1
         if pending is not None:
             self.failures += 1
             log.error("extension {name}: its process ended: {why}", name=_name(pending.call), why=why)

@@ -4,12 +4,15 @@ A key belongs to a section: that of ``services`` is good for the whole registry,
 Sections that have the same key are one user.  What has no key is open, as it was with the original, also to who has
 shown a key; but only where the file is all that says who may do what: beside other sources of users it opens nothing.
 
-The file is read at the start.  The keys stay out of the registry, and are held by their digests to be looked up.
+The keys stay out of the registry, and are held by their digests to be looked up.  The file is read again when it
+changes, as ``keys_file`` has it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from brokerkit.checkers.in_memory import InMemory
 from brokerkit.checkers.known import Known, Users
@@ -36,15 +39,26 @@ class AccessKeys(InMemory):
     def __init__(self, path: str, document: doc.Document, *, opens: bool) -> None:
         """Take what a file says; with ``opens``, what has no key is for everybody.  Raises ``ConfigError``."""
         self.source = f"access keys in {path}"
-        keys = doc.access_keys(document)
-        for section, key in keys.items():
-            if not isinstance(key, str):
-                raise ConfigError(path, f"{section}._access_key", Words("something else"), "a string")
-        callable_ = ["ping", SERVICES, *doc.extensions(document)]
-        free = [section for section in callable_ if section not in keys] if opens else []
+        self._opens = opens
+        self.credentialInterfaces: tuple[InterfaceClass, ...] = (IToken, IAnonymousRequest) if opens else (IToken,)
+        self.know(Said.of(document, path))
+
+    def know(self, said: Said) -> None:
+        """Put what a file says in the place of what it said before."""
+        self._said = said
+        keys = said.keys
+        free = [section for section in said.callable if section not in keys] if self._opens else []
         self._users = Users(_known(self.source, key, sections, free) for key, sections in _by_key(keys).items())
         self._anybody = Known(User(NOBODY, self.source, _grants(free))) if free else None
-        self.credentialInterfaces: tuple[InterfaceClass, ...] = (IToken, IAnonymousRequest) if free else (IToken,)
+
+    @property
+    def offered(self) -> tuple[InterfaceClass, ...]:
+        """What somebody can show now."""
+        return (IToken, IAnonymousRequest) if self._anybody is not None else (IToken,)
+
+    def guards(self, section: str) -> bool:
+        """Say whether a section asks for a key now."""
+        return section in self._said.keys
 
     def find(self, credentials: Any) -> Known | None:  # noqa: ANN401  a token, or nothing
         """Give the user of a key, or whoever shows nothing."""
@@ -64,6 +78,23 @@ class AccessKeys(InMemory):
     def where(self, name: bytes, action: str, rule: Rule | None) -> str:  # noqa: ARG002
         """Give the file and the sections."""
         return f"{self.source}: {name.decode(errors='replace')}"
+
+
+@attrs.frozen
+class Said:
+    """What a file says of access: the key of each section that has one, and the sections that can be called."""
+
+    keys: Mapping[str, str] = attrs.field(repr=False)
+    callable: tuple[str, ...]
+
+    @classmethod
+    def of(cls, document: doc.Document, path: str) -> Said:
+        """Read it from a document; raise ``ConfigError``."""
+        keys = doc.access_keys(document)
+        for section, key in keys.items():
+            if not isinstance(key, str):
+                raise ConfigError(path, f"{section}._access_key", Words("something else"), "a string")
+        return cls(keys, ("ping", SERVICES, *doc.extensions(document)))
 
 
 def _by_key(keys: Mapping[str, str]) -> dict[str, list[str]]:

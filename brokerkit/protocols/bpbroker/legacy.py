@@ -94,12 +94,12 @@ class Legacy:
         *,
         get_writes: bool = False,
         query_keys: bool = True,
-        guards_ping: bool = False,
+        guards_ping: Callable[[], bool] = bool,
     ) -> None:
         """Serve that registry, and the methods of ``extensions``, to whom the door lets in.
 
-        ``get_writes`` lets GET change something, ``query_keys`` lets keys stand in the query, and ``guards_ping`` asks
-        even for ping for a right.
+        ``get_writes`` lets GET change something, ``query_keys`` lets keys stand in the query, and ``guards_ping`` says
+        whether ping asks for a right, too.
         """
         self._registry = registry
         self._door = door
@@ -168,7 +168,7 @@ class Legacy:
     # -- ping ---------------------------------------------------------------------------------------------------------
 
     def _ping(self, request: _Request) -> Answer:
-        good = not self._guards_ping or request.visitor.may(EXECUTE, b"ping." + request.method.encode())
+        good = not self._guards_ping() or request.visitor.may(EXECUTE, b"ping." + request.method.encode())
         self._see_key(request.visitor, good=good)
         if request.method != "Ping":
             raise Refused(401, "Unauthorized method")

@@ -33,14 +33,14 @@ class BpbrokerPlugin:
 
         return Settings
 
-    def sources(self, listen: Any, *, alone: bool) -> list[Any]:  # noqa: ANN401  a Listen, sources of users
+    def sources(self, listen: Any, reactor: Any, *, alone: bool) -> list[Any]:  # noqa: ANN401  a Listen, sources of users
         """Give the source of the access keys in the ``bpbroker.json`` that is named; ``alone``: there are no others."""
         if not listen.settings or not listen.settings.config:
             return []
         from brokerkit.protocols.bpbroker import document
-        from brokerkit.protocols.bpbroker.keys import AccessKeys
+        from brokerkit.protocols.bpbroker.keys_file import KeysFile
 
-        return [AccessKeys(listen.settings.config, document.of(listen.settings), opens=alone)]
+        return [KeysFile(document.files(listen.settings), reactor, opens=alone)]
 
     def service(self, broker: Any, listen: Any) -> Any:  # noqa: ANN401  a Broker, a Listen, an IService
         """Give the listener."""

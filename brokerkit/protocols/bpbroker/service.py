@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from brokerkit.protocols.bpbroker.discovery import Discovery, Rate
 from brokerkit.protocols.bpbroker.door import Door
 from brokerkit.protocols.bpbroker.extension_data import ExtensionData
 from brokerkit.protocols.bpbroker.extensions import ChildExtensions, ExtensionBounds
+from brokerkit.protocols.bpbroker.keys_file import KeysFile
 from brokerkit.protocols.bpbroker.legacy import Legacy
 from brokerkit.protocols.bpbroker.places import neighbourhood
 from brokerkit.protocols.bpbroker.settings import Settings
@@ -56,22 +58,26 @@ class Bpbroker(MultiService):
         self.protocol = listen.protocol
         self.listen = listen
         given = listen.settings if listen.settings is not None else Settings()
+        _refuse_unheeded(listen)
         document = doc.of(given)
         self.settings: Settings = doc.settings(document, given.config or listen.protocol, given)
         self.registry: Registry = broker.registry
         self._configure_registry()
         self._served = _Recorder(broker)
         endpoint = self._endpoint()
+        self._keys = _keys(broker, given.config)
         self.view = self._view() if given.config else None
         self.extensions = self._extensions(document)
-        self.door = Door(broker, query_keys=self.settings.allow_query_key)
+        self.door = Door(
+            broker, query_keys=self.settings.allow_query_key, protocol=listen.protocol, tenant=listen.tenant
+        )
         self.legacy = Legacy(
             self.registry,
             self.door,
             self.extensions,
             get_writes=self.settings.legacy_get_writes,
             query_keys=self.settings.allow_query_key,
-            guards_ping="ping" in doc.access_keys(document),
+            guards_ping=self._guards_ping,
         )
         self.api = Api(self.registry, self.door.lend, broker.reactor)  # type: ignore[arg-type]  # what it needs of a client
         self.site = Site(
@@ -111,9 +117,33 @@ class Bpbroker(MultiService):
         return self.discovery.counts if self.discovery is not None else Counter()
 
     @property
+    def extension_calls(self) -> Counter[str]:
+        """The number of calls of extensions: those begun, and what became of those that did not end well."""
+        found = self.extensions
+        words = {"begun": found.calls, "failed": found.failures, "timeout": found.overdue, "refused": found.turned_away}
+        return Counter(words)
+
+    @property
+    def extension_processes(self) -> Counter[str]:
+        """The number of processes of extensions that were started, and of those that had to be replaced."""
+        return Counter({"started": self.extensions.started, "replaced": self.extensions.replaced})
+
+    @property
+    def file_writes(self) -> Counter[str]:
+        """The number of times that ``bpbroker.json`` was written, and could not be."""
+        view = self.view
+        return Counter({"done": view.writes, "failed": view.failures}) if view is not None else Counter()
+
+    @property
     def fingerprint(self) -> str:
         """The SHA-256 of the certificate that is served, in hex without colons; empty without TLS."""
-        return self._served.fingerprint()
+        found = self._served.certificate
+        return "" if found is None else certificate.fingerprint(found).replace(":", "").lower()
+
+    @property
+    def certificate(self) -> Any:  # noqa: ANN401  a certificate of cryptography's
+        """The certificate that is served; ``None`` without TLS."""
+        return self._served.certificate
 
     @property
     def _name(self) -> str:
@@ -168,7 +198,11 @@ class Bpbroker(MultiService):
             self.broker.reactor,
             every=settings.backup_freq_secs or 0.0,
             keep=settings.backup_retain_n or 0,
+            wrote=self._keys.wrote if self._keys is not None else None,
         )
+
+    def _guards_ping(self) -> bool:
+        return self._keys is not None and self._keys.guards("ping")
 
     def _extensions(self, document: doc.Document) -> ChildExtensions:
         modules: dict[str, Any] = {name: {} for name in self.settings.extensions}
@@ -186,7 +220,7 @@ class Bpbroker(MultiService):
         key = settings.discovery_key.encode()
         answers = None
         if key:
-            self.digests = Digests(self.registry, key)
+            self.digests = Digests(self.registry, key, self.broker.reactor)
             answers = signed.Answers(key, self._discoverable, self.digests.find, self._told)
         return Discovery(
             self._discoverable, given or neighbourhood(), Rate(self.broker.reactor, settings.discovery_rate), answers
@@ -250,6 +284,32 @@ class Bpbroker(MultiService):
                 self.view.stopService()
 
 
+def _keys(broker: Broker, config: str) -> KeysFile | None:
+    """Give the source of the access keys in that file, which the plugin has made; ``None`` without a file."""
+    path = os.path.abspath(config) if config else ""  # noqa: PTH100  as the source has it
+    return next((one for one in broker.checkers if isinstance(one, KeysFile) and one.paths[-1] == path), None)
+
+
+UNHEEDED = {
+    "mode": "nothing: rights say who reads and who writes",
+    "topic_prefix": "nothing: registry_prefix, above all tables, says where changes are published",
+    "certificate_user": "nothing: a certificate opens the door here, and an access key says who it is",
+    "certificate_pattern": "nothing: a certificate opens the door here, and an access key says who it is",
+    "no_auth_user": 'nothing: auth = ["anonymous:..."] says what may be done without a key',
+}  # keys of all listeners that this one has no use for, and what is to be done instead
+
+
+def _refuse_unheeded(listen: Listen) -> None:
+    """Raise ``ConfigError`` for what would be told in vain."""
+    usual = attrs.fields_dict(type(listen))
+    for key, expected in UNHEEDED.items():
+        if (found := getattr(listen, key)) != usual[key].default:
+            raise ConfigError(listen.protocol, key, found, expected)
+    mode = said(listen.endpoint, listen.protocol).mode
+    if mode not in {"", usual["mode"].default}:
+        raise ConfigError(listen.protocol, "endpoint", f"mode={mode}", UNHEEDED["mode"])
+
+
 class _Recorder:
     """Asks the broker's renewal for what is served, and remembers it, for its fingerprint."""
 
@@ -265,10 +325,9 @@ class _Recorder:
         self._served = self._renewal.directory(path, asked)
         return self._served
 
-    def fingerprint(self) -> str:
-        if self._served is None:
-            return ""
-        return certificate.fingerprint(self._served.pairs.value[0].certificate).replace(":", "").lower()
+    @property
+    def certificate(self) -> Any:  # noqa: ANN401  a certificate of cryptography's, or None without TLS
+        return None if self._served is None else self._served.pairs.value[0].certificate
 
 
 class _Telling(Service):
@@ -279,7 +338,10 @@ class _Telling(Service):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
-        found = self._listener.fingerprint
-        if found:
-            shown = ":".join(found[i : i + 2] for i in range(0, len(found), 2)).upper()
-            log.info("bpbroker certificate SHA-256 {fingerprint}", fingerprint=shown)
+        found = self._listener.certificate
+        if found is not None:
+            log.info(
+                "bpbroker certificate SHA-256 {certificate} and of its key, which outlasts it, SHA-256 {key}",
+                certificate=certificate.fingerprint(found),
+                key=certificate.key_fingerprint(found),
+            )

@@ -447,7 +447,7 @@ class Feed(Waiter):
                     break
         self.place = following
         sink.write(b"".join(out))
-        return True
+        return following < registry.revision
 
     def _cut(self) -> None:
         self.watching.registry.slow_watchers += 1

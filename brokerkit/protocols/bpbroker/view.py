@@ -32,11 +32,14 @@ from brokerkit.protocols.bpbroker.legacy import record
 from brokerkit.registry import Delete, Put, RegistryError, Unusable
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Generator, Iterable
 
     from brokerkit.protocols.bpbroker.document import Document, Imported
     from brokerkit.registry import Entry, Registry
     from brokerkit.registry.words import Operation
+
+    Signature = tuple[int, int, int]
 
 log = Logger()
 
@@ -44,6 +47,7 @@ MARK = "_imported/"  # what the names of the marks begin with that a file has be
 TOGETHER = 100  # entries in one write
 AGAIN = 10.0  # seconds after which taking over is tried again
 BY = "bpbroker.json"  # whose writes those are
+TRIES = 5  # at a file that is changed while it is made anew
 STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -59,15 +63,20 @@ class View(Service):
         *,
         every: float = 0.0,
         keep: int = 0,
+        wrote: Callable[[os.stat_result, Document], None] | None = None,
         threads: Any = None,  # noqa: ANN401  Threads, or a test's
     ) -> None:
-        """Take what the file at ``path`` said; write it every so many seconds (0: at the end only), keep so many."""
+        """Take what the file at ``path`` said; write it every so many seconds (0: at the end only), keep so many.
+
+        ``wrote`` is told each time of the file as it was written, and of what it says.
+        """
         self.path = Path(path).absolute()
         self.ready = False
         self.keep = keep
-        self.failures = 0
+        self.writes = self.failures = 0
         self._registry = registry
         self._document = document
+        self._wrote = wrote
         self._reactor = reactor
         self._every = every
         self._threads = threads or Threads(reactor, 1)
@@ -142,8 +151,8 @@ class View(Service):
         await self._write([Put(self._mark, {"path": str(self.path), "entries": len(found)})])
         if self._again:
             del self._document["_config"][doc.AGAIN]
-            await self._threads.call(lambda: write(self.path, [json.dumps(self._document, indent=4).encode()]))
-            self._seen = _signature(self.path)
+            text = json.dumps(self._document, indent=4).encode()
+            self._remember(await self._threads.call(lambda: write(self.path, [text])))
         log.info("{path}: {count} entries taken over", path=str(self.path), count=len(found))
 
     async def _write(self, operations: list[Any]) -> None:
@@ -186,8 +195,7 @@ class View(Service):
     def write_now(self) -> None:
         """Write the file, at once; where that fails, say so in the log."""
         try:
-            write(self.path, at_once(self._encoded()))
-            self._seen = _signature(self.path)
+            self._remember(write(self.path, at_once(self._encoded())))
         except (OSError, OperatorError) as error:
             self._complain(error)
 
@@ -201,13 +209,34 @@ class View(Service):
         return self._writing.addBoth(self._written)
 
     async def _back_up(self) -> None:
-        revision = self._registry.revision
-        pieces = await in_slices(self._encoded(), self._reactor)
-        now = self._reactor.seconds()
-        state = (revision, _digest(self._document))
+        """Write it; somebody may edit the file meanwhile, and what they say must not be lost."""
+        for _ in range(TRIES):
+            revision = self._registry.revision
+            pieces = await in_slices(self._encoded(), self._reactor)
+            state = (revision, _digest(self._document))
+            written = await self._threads.call(self._writing_of(pieces, self._seen))
+            if written is not None:
+                self._remember(written)
+                await self._copy(pieces, state)
+                return
+        raise OperatorError("it is being changed all the time")
+
+    def _writing_of(self, pieces: list[bytes], seen: Signature | None) -> Callable[[], os.stat_result | None]:
+        """Give what writes the file in a thread, unless it is another one by now."""
+        return lambda: write(self.path, pieces) if _signature(self.path) in {seen, None} else None
+
+    async def _copy(self, pieces: list[bytes], state: tuple[int, str]) -> None:
+        """Put a backup beside it, unless nothing has changed since the last one."""
         changed, self._backed_up = state != self._backed_up, state
-        await self._threads.call(lambda: _write_both(self.path, pieces, now, self.keep if changed else 0))
-        self._seen = _signature(self.path)
+        if changed and self.keep > 0:
+            now = self._reactor.seconds()
+            await self._threads.call(lambda: _back_up(self.path, pieces, now, self.keep))
+
+    def _remember(self, written: os.stat_result) -> None:
+        self.writes += 1
+        self._seen = _signature_of(written)
+        if self._wrote is not None:
+            self._wrote(written, self._document)
 
     def _written(self, result: Any) -> None:  # noqa: ANN401  a Failure or nothing
         self._writing = None
@@ -226,8 +255,10 @@ class View(Service):
 
     def _encoded(self) -> Generator[None, None, list[bytes]]:
         """Give the file in pieces; raises ``OperatorError`` if somebody has put there what is none."""
-        if self._seen is not None and _signature(self.path) not in {self._seen, None}:
+        found = _signature(self.path)
+        if found not in {self._seen, None}:
             self._document = doc.merge(doc.DEFAULTS, doc.read(self.path))
+            self._seen = found
         return encoded(self._document, self._registry.list())
 
 
@@ -264,12 +295,15 @@ def _digest(document: Document) -> str:
     return sha256(json.dumps(doc.view(document, {}), sort_keys=True).encode()).hexdigest()
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> Signature | None:
     """Give what tells one state of a file from another, ``None`` if it is not there."""
     with suppress(OSError):
-        found = path.stat()
-        return (found.st_ino, found.st_size, found.st_mtime_ns)
+        return _signature_of(path.stat())
     return None
+
+
+def _signature_of(found: os.stat_result) -> Signature:
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 # -- backups ------------------------------------------------------------------------------------------------------
@@ -284,11 +318,8 @@ def backups(path: str | Path) -> list[Path]:
     return []
 
 
-def _write_both(path: Path, pieces: list[bytes], now: float, keep: int) -> None:
-    """Write the file, and a backup of it unless none is to be kept; remove what is more than that."""
-    write(path, pieces)
-    if keep <= 0:
-        return
+def _back_up(path: Path, pieces: list[bytes], now: float, keep: int) -> None:
+    """Write a backup of the file; remove what is more than that."""
     write(path.with_name(f"{path.name}.{datetime.fromtimestamp(now, UTC).strftime(STAMP)}"), pieces)
     for old in backups(path)[:-keep]:
         with suppress(OSError):

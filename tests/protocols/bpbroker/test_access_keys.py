@@ -135,7 +135,7 @@ def test_beside_users_the_file_opens_nothing(tmp_path: Path) -> None:
     """With users in the configuration, its sections without a key are not open."""
     user = {"name": "ann", "token": "ann's", "registry_read": ["*"]}
     sources = make_sources(_config(tmp_path, {"services": {}}, users=[user]), MemoryReactorClock())
-    assert [type(source).__name__ for source in sources] == ["ListedUsers", "AccessKeys"]
+    assert [type(source).__name__ for source in sources] == ["ListedUsers", "KeysFile"]
     assert not any(AnonymousRequest in source.credentialInterfaces for source in sources)
     with pytest.raises(UnauthorizedLogin):
         sources[1].requestAvatarId(AnonymousRequest())

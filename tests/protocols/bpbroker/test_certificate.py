@@ -12,10 +12,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 
 from brokerkit import pem
+from brokerkit.cli.bpclient_trust import key_digest
 from brokerkit.errors import OperatorError
-from brokerkit.protocols.bpbroker.certificate import DAYS, LOOK, Renewing, fingerprint, paths, provide, sign
+from brokerkit.protocols.bpbroker.certificate import (
+    DAYS,
+    LOOK,
+    Renewing,
+    fingerprint,
+    key_fingerprint,
+    paths,
+    provide,
+    sign,
+)
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -65,6 +76,45 @@ def test_it_is_renewed_while_the_broker_runs(tmp_path: Path) -> None:
     assert second.not_valid_after_utc > first.not_valid_after_utc
     assert second.public_key() == first.public_key()
     assert clock.getDelayedCalls() == []
+
+
+def test_a_renewal_is_announced(tmp_path: Path) -> None:
+    """Long before, again and again, and when it has come: each time with the fingerprint that stays."""
+    clock = Clock()
+    clock.rightNow = NOW
+    key = key_fingerprint(provide(tmp_path, [], NOW))
+    said: list[str] = []
+
+    def hear(event: Any) -> None:
+        if event.get("log_namespace", "").endswith("bpbroker.certificate"):
+            said.append(formatEvent(event))
+
+    renewing = Renewing(tmp_path, [], clock)
+    globalLogPublisher.addObserver(hear)
+    try:
+        renewing.startService()
+        for days in (DAYS - 272, 4, 4, 27, 150, 10):
+            clock.rightNow += days * DAY
+            clock.advance(LOOK)
+        renewing.stopService()
+    finally:
+        globalLogPublisher.removeObserver(hear)
+    assert [line.partition(",")[0] for line in said[:3]] == [
+        "the certificate will be renewed in 177 days",
+        "the certificate will be renewed in 146 days",
+        "the certificate is another one; SHA-256 of the certificate "
+        + fingerprint(x509.load_pem_x509_certificate(paths(tmp_path)[1].read_bytes())),
+    ]
+    assert all(line.endswith(key) for line in said)
+
+
+def test_the_fingerprint_of_a_key(tmp_path: Path) -> None:
+    """It is what a client finds out by itself, and the same after a renewal."""
+    first = provide(tmp_path, [], NOW)
+    assert key_fingerprint(first).replace(":", "").lower() == key_digest(first.public_bytes(Encoding.DER))
+    second = provide(tmp_path, [], NOW + (DAYS - 1) * DAY)
+    assert fingerprint(second) != fingerprint(first)
+    assert key_fingerprint(second) == key_fingerprint(first)
 
 
 def test_a_key_without_a_certificate(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class World:
             self.registry.write([Put(name, {})])
         self.registry.write([Put("_hidden", {})])
         there = self.registry.discoverable
-        self.digests = Digests(self.registry, KEY)
+        self.digests = Digests(self.registry, KEY, self.clock)
         answers = signed.Answers(KEY, there, self.digests.find, lambda: TOLD)
         self.rate = Rate(self.clock, each)
         self.discovery = Discovery(there, NETWORKS, self.rate, answers)
@@ -206,6 +206,34 @@ def test_without_a_key_there_is_no_second_version() -> None:
     world = World()
     silent = Discovery(world.registry.discoverable, NETWORKS, world.rate)
     assert silent.answer(signed.ask("foo", KEY)[1], NEAR) == b""
+
+
+class Slow(Time):
+    """A clock by which each look takes a millisecond."""
+
+    def seconds(self) -> float:
+        """Give the time."""
+        self.rightNow += 0.001
+        return super().seconds()
+
+
+def test_digests_of_many_names_are_made_in_slices() -> None:
+    """The first question does not stop the broker, however many names there are; soon all of them are found."""
+    clock = Slow()
+    registry = Registry(None, Time())
+    for number in range(100):
+        registry.write([Put(f"n{number:02}", {})])
+    digests = Digests(registry, KEY, clock)
+    last = signed.digest_of(KEY, "n99")
+    assert digests.find(last) is None
+    registry.write([Delete("n98")])
+    assert clock.getDelayedCalls()
+    clock.pump([0] * 200)
+    assert digests.find(last) == "n99"
+    assert digests.find(signed.digest_of(KEY, "n98")) is None
+    assert digests.find(signed.digest_of(KEY, "n00")) == "n00"
+    digests.stop()
+    assert not clock.getDelayedCalls()
 
 
 def test_digests_follow_the_registry() -> None:

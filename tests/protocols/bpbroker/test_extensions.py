@@ -148,7 +148,7 @@ def test_too_long() -> None:
     world.clock.advance(0.2)
     assert _kind(first) is TooLong
     assert world.children[0].killed
-    assert world.extensions.overdue == 1
+    assert (world.extensions.overdue, world.extensions.started, world.extensions.replaced) == (1, 2, 1)
     world.children[0].say(done=DONE)  # what it still says counts for nothing
     assert not second
     world.children[1].say(done=DONE)
@@ -177,7 +177,7 @@ def test_a_death() -> None:
     third = world.call()
     world.children[2].say(done=DONE)
     assert third
-    assert world.extensions.failures == 1
+    assert (world.extensions.failures, world.extensions.replaced) == (1, 2)
 
 
 def test_no_process() -> None:
@@ -203,7 +203,7 @@ def test_a_failure(said: dict[str, Any]) -> None:
     world.children[0].say(**said)
     assert _kind(results) is ExtensionFailed
     assert not world.children[0].killed
-    assert world.extensions.failures == 1
+    assert (world.extensions.failures, world.extensions.replaced) == (1, 0)
 
 
 def test_unknown() -> None:

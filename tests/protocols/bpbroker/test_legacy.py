@@ -309,7 +309,7 @@ def test_keys_in_headers(headers: dict[str, str]) -> None:
 
 def test_a_key_of_ping() -> None:
     """Where ping has a key, it is asked for."""
-    world = World(b'{"ping": {"_access_key": "k"}, "services": {}}', guards_ping=True)
+    world = World(b'{"ping": {"_access_key": "k"}, "services": {}}', guards_ping=lambda: True)
     assert world.ask("/ping/Ping?data=x").reason == "Incorrect access key"
     assert world.ask("/ping/Ping?data=x&access_key=k").status == 200
 

@@ -59,6 +59,12 @@ def test_both_apis_are_there_on_one_registry() -> None:
         ({"endpoint": "tls:port=0:key=nothing.key:cert=nothing.crt"}, "nothing.crt"),
         ({**PLAIN, "discovery": True, "discovery_networks": ["x"]}, "networks: found 'x'"),
         ({**PLAIN, "config": "/nothing/here.json", "networks": ["y"]}, "networks: found 'y'"),
+        ({**PLAIN, "mode": "push"}, "mode: found 'push', expected nothing: rights say who"),
+        ({"endpoint": "tcp:port=0:mode=push", "plain": True}, "endpoint: found 'mode=push', expected nothing"),
+        ({**PLAIN, "topic_prefix": "lan"}, "topic_prefix: found 'lan', expected nothing: registry_prefix"),
+        ({**PLAIN, "certificate_user": "cn"}, "certificate_user: found 'cn', expected nothing: a certificate opens"),
+        ({**PLAIN, "certificate_pattern": "(.)"}, r"certificate_pattern: found '\(.\)', expected nothing"),
+        ({**PLAIN, "no_auth_user": "ann"}, "no_auth_user: found 'ann', expected nothing: auth ="),
     ],
 )
 def test_what_cannot_work(listen: dict[str, Any], words: str) -> None:
@@ -98,11 +104,18 @@ def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
         build({**PLAIN, "config": str(file)})
 
 
-def test_what_is_counted() -> None:
-    """Answers by status and datagrams by what became of them are on the page of metrics."""
-    broker = build({**PLAIN, "discovery": True, "discovery_networks": ["10.0.0.0/8"]})
+def test_what_is_counted(tmp_path: Path) -> None:
+    """The page of metrics has answers, datagrams, connections, calls of extensions and writes of the file."""
+    file = tmp_path / "bpbroker.json"
+    broker = build({**PLAIN, "discovery": True, "discovery_networks": ["10.0.0.0/8"], "config": str(file)})
     found = listener(broker)
-    Line(found.site).ask("POST", "/services/Get")
+    view: Any = found.view
+    view._threads = AtOnce()
+    view.startService()
+    line = Line(found.site)
+    line.ask("POST", "/services/Get")
+    found.extensions.failures, found.extensions.overdue, found.extensions.replaced = 3, 2, 1
+    view.write_now()
     assert found.discovery is not None
     found.discovery.answer(b"foo\n", "192.0.2.1")
     samples = {
@@ -112,3 +125,32 @@ def test_what_is_counted() -> None:
     }
     assert samples["brokerkit_http_answers_total", "bpbroker", "400"] == 1
     assert samples["brokerkit_datagrams_total", "bpbroker", "network"] == 1
+    assert samples["brokerkit_connections", "bpbroker"] == 1
+    assert samples["brokerkit_connections_accepted_total", "bpbroker"] == 1
+    assert samples["brokerkit_extension_calls_total", "bpbroker", "failed"] == 3
+    assert samples["brokerkit_extension_calls_total", "bpbroker", "timeout"] == 2
+    assert samples["brokerkit_extension_processes_total", "bpbroker", "replaced"] == 1
+    assert samples["brokerkit_file_writes_total", "bpbroker", "done"] == 1
+    assert samples["brokerkit_registry_backup_failures_total",] == 0
+    line.hang_up()
+
+
+def _asked_by(listen: dict[str, Any], **user: Any) -> int:
+    """Give the status for a user with a key, of a listener."""
+    table = {"protocol": "bpbroker", "discovery": False, **PLAIN, **listen}
+    users = [{"name": "ann", "token": "ann's", "registry_read": ["*"], **user}]
+    broker = make_broker(structure({"listen": [table], "users": users}, protocols(), "test"), MemoryReactorClock())
+    line = Line(listener(broker).site)
+    return line.ask("GET", "/v1/kv/a", headers={"x-access-key": "ann's"}).status
+
+
+def test_users_of_some_protocols() -> None:
+    """Who may come by this protocol gets in, and who may only come by others does not."""
+    assert _asked_by({}, protocols=["nats", "bpbroker"]) == 404
+    assert _asked_by({}, protocols=["nats"]) == 401
+
+
+def test_a_listener_of_one_tenant() -> None:
+    """Users of others are refused there."""
+    assert _asked_by({"tenant": "sensors"}, tenant="sensors") == 404
+    assert _asked_by({"tenant": "sensors"}) == 401
