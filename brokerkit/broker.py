@@ -86,6 +86,7 @@ class Broker(MultiService):
         self.revocation.setServiceParent(self)  # type: ignore[no-untyped-call]
         self.directory: Path | None = None  # for what lasts; set before anybody asks for the registry
         self.registry_prefix = b"registry"  # where its changes are told; empty: nowhere.  Set as early as that
+        self.registry_tenant = ""  # whose it is: there its changes are told.  Set as early as that
         self._registry: Registry | None = None
         self.announcer: Announcer | None = None
         self.questions: Questions | None = None
@@ -126,13 +127,13 @@ class Broker(MultiService):
         return self._registry
 
     def _tell_of(self, registry: Registry, prefix: bytes) -> None:
-        """Publish what changes in the registry, and answer questions, where the topics of no tenant are."""
+        """Publish what changes in the registry, and answer questions, among the topics of its tenant."""
         from brokerkit.registry.announce import Announcer, reserved
         from brokerkit.registry.questions import Questions
 
-        router = self.realm.router("")
+        router = self.realm.router(self.registry_tenant)
         router.reserved = own = reserved(prefix)
-        self.realm.look_again("")
+        self.realm.look_again(self.registry_tenant)
         self.announcer = Announcer(registry, router, self.turn, prefix)
         self.questions = Questions(registry, router, self.turn, own.asking)
 

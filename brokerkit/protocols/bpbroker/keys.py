@@ -36,10 +36,14 @@ SERVICES = "services"
 class AccessKeys(InMemory):
     """Knows the keys of one file, and whoever shows nothing, if something is open."""
 
-    def __init__(self, path: str, document: doc.Document, *, opens: bool) -> None:
-        """Take what a file says; with ``opens``, what has no key is for everybody.  Raises ``ConfigError``."""
+    def __init__(self, path: str, document: doc.Document, *, opens: bool, tenant: str = "") -> None:
+        """Take what a file says, of users of a tenant; with ``opens``, what has no key is for everybody.
+
+        Raises ``ConfigError``.
+        """
         self.source = f"access keys in {path}"
         self._opens = opens
+        self._tenant = tenant
         self.credentialInterfaces: tuple[InterfaceClass, ...] = (IToken, IAnonymousRequest) if opens else (IToken,)
         self.know(Said.of(document, path))
 
@@ -48,8 +52,13 @@ class AccessKeys(InMemory):
         self._said = said
         keys = said.keys
         free = [section for section in said.callable if section not in keys] if self._opens else []
-        self._users = Users(_known(self.source, key, sections, free) for key, sections in _by_key(keys).items())
-        self._anybody = Known(User(NOBODY, self.source, _grants(free))) if free else None
+        self._users = Users(self._known(key, sections, free) for key, sections in _by_key(keys).items())
+        self._anybody = Known(User(NOBODY, self.source, _grants(free), tenant=self._tenant)) if free else None
+
+    def _known(self, key: str, sections: list[str], free: list[str]) -> Known:
+        name = f"key of {', '.join(sections)}".encode(errors="replace")[:255].decode(errors="ignore").encode()
+        user = User(name, self.source, _grants([*sections, *free]), tenant=self._tenant)
+        return Known(user, token=key.encode(errors="surrogatepass"))
 
     @property
     def offered(self) -> tuple[InterfaceClass, ...]:
@@ -102,11 +111,6 @@ def _by_key(keys: Mapping[str, str]) -> dict[str, list[str]]:
     for section, key in sorted(keys.items()):
         found.setdefault(key, []).append(section)
     return found
-
-
-def _known(source: str, key: str, sections: list[str], free: list[str]) -> Known:
-    name = f"key of {', '.join(sections)}".encode(errors="replace")[:255].decode(errors="ignore")
-    return Known(User(name.encode(), source, _grants([*sections, *free])), token=key.encode(errors="surrogatepass"))
 
 
 def _grants(sections: Iterable[str]) -> Grants:

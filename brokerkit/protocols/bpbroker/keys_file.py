@@ -31,12 +31,12 @@ WRITTEN = 4  # of a signature: the time of change behind them is another one whe
 class KeysFile(AccessKeys, Watched):
     """Knows the keys of the last of some files, which stands over those before it."""
 
-    def __init__(self, paths: Sequence[str], clock: IReactorTime, *, opens: bool) -> None:
-        """Read the files; with ``opens``, what has no key is for everybody.  Raises ``OperatorError``."""
+    def __init__(self, paths: Sequence[str], clock: IReactorTime, *, opens: bool, tenant: str = "") -> None:
+        """Read the files, as ``AccessKeys`` says; raise ``OperatorError``."""
         self._absent = {os.path.abspath(path) for path in paths if not os.path.exists(path)}  # noqa: PTH100, PTH110
         self._layers: list[doc.Document] = []
         self._own: Signature = NOT_THERE
-        AccessKeys.__init__(self, paths[-1], {}, opens=opens)
+        AccessKeys.__init__(self, paths[-1], {}, opens=opens, tenant=tenant)
         Watched.__init__(self, paths, clock)
 
     # -- reading ------------------------------------------------------------------------------------------------------

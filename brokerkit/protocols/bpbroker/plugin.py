@@ -40,7 +40,7 @@ class BpbrokerPlugin:
         from brokerkit.protocols.bpbroker import document
         from brokerkit.protocols.bpbroker.keys_file import KeysFile
 
-        return [KeysFile(document.files(listen.settings), reactor, opens=alone)]
+        return [KeysFile(document.files(listen.settings), reactor, opens=alone, tenant=listen.tenant or "")]
 
     def service(self, broker: Any, listen: Any) -> Any:  # noqa: ANN401  a Broker, a Listen, an IService
         """Give the listener."""

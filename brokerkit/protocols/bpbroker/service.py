@@ -61,6 +61,7 @@ class Bpbroker(MultiService):
         _refuse_unheeded(listen)
         document = doc.of(given)
         self.settings: Settings = doc.settings(document, given.config or listen.protocol, given)
+        tenant = _claimed(broker, listen)
         self.registry: Registry = broker.registry
         self._configure_registry()
         self._served = _Recorder(broker)
@@ -68,9 +69,7 @@ class Bpbroker(MultiService):
         self._keys = _keys(broker, given.config)
         self.view = self._view() if given.config else None
         self.extensions = self._extensions(document)
-        self.door = Door(
-            broker, query_keys=self.settings.allow_query_key, protocol=listen.protocol, tenant=listen.tenant
-        )
+        self.door = Door(broker, query_keys=self.settings.allow_query_key, protocol=listen.protocol, tenant=tenant)
         self.legacy = Legacy(
             self.registry,
             self.door,
@@ -297,6 +296,16 @@ UNHEEDED = {
     "certificate_pattern": "nothing: a certificate opens the door here, and an access key says who it is",
     "no_auth_user": 'nothing: auth = ["anonymous:..."] says what may be done without a key',
 }  # keys of all listeners that this one has no use for, and what is to be done instead
+
+
+def _claimed(broker: Broker, listen: Listen) -> str:
+    """Give the tenant of a listener, whose the registry is: there is one, and nobody of another tenant sees it."""
+    tenant = listen.tenant or ""
+    if broker.has_registry and broker.registry_tenant != tenant:
+        expected = f"{broker.registry_tenant!r}, as the other listener of the registry has it: there is one registry"
+        raise ConfigError(f"[[listen]] of {listen.protocol}", "tenant", tenant, expected)
+    broker.registry_tenant = tenant
+    return tenant
 
 
 def _refuse_unheeded(listen: Listen) -> None:

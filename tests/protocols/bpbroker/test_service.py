@@ -9,12 +9,15 @@ import pytest
 from cryptography import x509
 from twisted.internet.testing import MemoryReactorClock
 
-from brokerkit.app import make_broker
+from brokerkit.app import make_broker, make_sources
 from brokerkit.config import structure
-from brokerkit.errors import OperatorError
+from brokerkit.credentials import Token
+from brokerkit.errors import ConfigError, OperatorError
+from brokerkit.grants import ALL, PUBLISH, SUBSCRIBE, Access, Grants, patterns
 from brokerkit.metrics import Numbers
 from brokerkit.plugin import protocols
 from brokerkit.protocols.bpbroker.certificate import fingerprint
+from brokerkit.registry import Put
 from tests.protocols.bpbroker.test_view import AtOnce
 from tests.talk import Line
 
@@ -150,7 +153,38 @@ def test_users_of_some_protocols() -> None:
     assert _asked_by({}, protocols=["nats"]) == 401
 
 
-def test_a_listener_of_one_tenant() -> None:
-    """Users of others are refused there."""
+def test_the_registry_is_of_one_tenant() -> None:
+    """Users of others are refused there; where no tenant is said, it is that of the users who are given none."""
     assert _asked_by({"tenant": "sensors"}, tenant="sensors") == 404
     assert _asked_by({"tenant": "sensors"}) == 401
+    assert _asked_by({}) == 404
+    assert _asked_by({}, tenant="sensors") == 401
+
+
+def test_changes_are_told_in_the_tenant_of_the_registry() -> None:
+    """Whoever is of that tenant hears of them, and nobody else; only there are its topics the broker's own."""
+    broker = build({"tenant": "sensors", **PLAIN})
+    heard: list[str] = []
+    everything = Grants({PUBLISH: ALL.access(PUBLISH), SUBSCRIBE: Access(patterns([b"registry.>"]))}, ALL.others)
+    for tenant in ("", "sensors"):
+        client = broker.client(grants=everything, tenant=tenant)
+        client.subscribe(b"registry.>", lambda _, tenant=tenant: heard.append(tenant))
+    broker.registry.write([Put("a", {})], "ann", "192.0.2.1")
+    assert heard == ["sensors"]
+
+
+def test_two_tenants_cannot_share_the_registry() -> None:
+    """There is one registry, so that two listeners of it have to be of one tenant."""
+    tables = [{"protocol": "bpbroker", "discovery": False, "tenant": one, **PLAIN} for one in ("sensors", "others")]
+    with pytest.raises(ConfigError, match="there is one registry"):
+        make_broker(structure({"listen": tables, "auth": ["anonymous"]}, protocols(), "test"), MemoryReactorClock())
+
+
+def test_access_keys_are_of_the_tenant(tmp_path: Path) -> None:
+    """Keys in a bpbroker.json are good at the listener that names the file, whatever its tenant."""
+    (tmp_path / "bpbroker.json").write_text('{"services": {"_access_key": "long enough"}}', encoding="utf-8")
+    table = {"protocol": "bpbroker", "discovery": False, "tenant": "sensors", **PLAIN}
+    table["config"] = str(tmp_path / "bpbroker.json")
+    [keys] = make_sources(structure({"listen": [table]}, protocols(), "test"), MemoryReactorClock(), protocols())
+    assert keys.find(Token(b"long enough")).user.tenant == "sensors"
+    assert keys.find(Token(b"another one")) is None
