@@ -4,5 +4,11 @@ from __future__ import annotations
 
 import signal
 
+from hypothesis import settings
+
 # A shell that runs the tests in the background has them, and all that they start, ignore SIGINT; some tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Tests run side by side, so how long one example takes says nothing.
+settings.register_profile("brokerkit", deadline=None)
+settings.load_profile("brokerkit")

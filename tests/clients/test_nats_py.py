@@ -85,7 +85,7 @@ async def joined(url: str, **options: Any) -> AsyncIterator[Client]:
 
 async def bodies(subscription: Subscription, count: int) -> list[bytes]:
     """Receive ``count`` messages and give their payloads."""
-    return [(await subscription.next_msg(timeout=10)).data for _ in range(count)]
+    return [(await subscription.next_msg(timeout=30)).data for _ in range(count)]
 
 
 async def settle(client: Client) -> None:
@@ -96,7 +96,7 @@ async def settle(client: Client) -> None:
     inbox = client.new_inbox()
     subscription = await client.subscribe(inbox)
     await client.publish(inbox)
-    await subscription.next_msg(timeout=10)
+    await subscription.next_msg(timeout=30)
     await subscription.unsubscribe()
 
 
@@ -546,7 +546,7 @@ async def test_many_small_messages_in_order(nats_url: str) -> None:
             await writer.publish("many.odd" if number % 2 else "many.even", body)
         await settle(writer)
         for event in complete:
-            await asyncio.wait_for(event.wait(), 20)
+            await asyncio.wait_for(event.wait(), 60)
         assert arrived == [sent, sent]
 
 
