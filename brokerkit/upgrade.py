@@ -42,6 +42,8 @@ class NotUpgraded(Exception):
     def __init__(self, status: int, sentence: str, *headers: tuple[str, str]) -> None:
         """Take the status, a sentence for people, and headers that say the same to programs."""
         super().__init__(sentence)
+        self.status = status
+        self.headers = dict(headers)
         body = f"{sentence}\n".encode()
         lines = [f"HTTP/1.1 {status} {_REASONS[status]}", "Connection: close", *(f"{k}: {v}" for k, v in headers)]
         lines += ["Content-Type: text/plain; charset=utf-8", f"Content-Length: {len(body)}", "", ""]
@@ -102,7 +104,7 @@ class Upgrade:
             raise NotUpgraded(400, "This is no HTTP/1.1, or it is not well formed.") from None
         if not isinstance(event, h11.Request):
             return None
-        request = _taken(event, self._rules, self._host)
+        request = taken(event, self._rules, self._host)
         if not isinstance(self._next(), h11.EndOfMessage) or self._http.trailing_data[0]:
             raise NotUpgraded(400, "Nothing may follow the request before it has been answered.")
         return request
@@ -114,8 +116,8 @@ class Upgrade:
             return None
 
 
-def _taken(request: h11.Request, rules: Rules, host: str) -> Request:
-    """Read a request; raise ``NotUpgraded``."""
+def taken(request: h11.Request, rules: Rules, host: str) -> Request:
+    """Read a request, wherever it was read from the wire; raise ``NotUpgraded``."""
     headers: dict[str, list[str]] = {}
     for name, value in request.headers:
         headers.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
@@ -160,7 +162,7 @@ def read_origins(texts: Iterable[str], where: str) -> frozenset[Origin]:
     """Read origins such as https://app.example.org; an asterisk allows all, which is none; raise ``ConfigError``."""
     found = set()
     for text in texts:
-        origin = _origin(text)
+        origin = origin_of(text)
         if origin is None and text != "*":
             expected = "origins such as https://app.example.org or http://localhost:8080, or * for all"
             raise ConfigError(where, "allowed_origins", text, expected)
@@ -173,13 +175,13 @@ def _check_origin(headers: dict[str, list[str]], rules: Rules) -> None:
     named = headers.get("origin", [])
     if not named or not (rules.origins or rules.same_origin):
         return
-    origin = _origin(named[0]) if len(named) == 1 else None
-    own = _origin(f"{'https' if rules.tls else 'http'}://{headers['host'][0]}")
+    origin = origin_of(named[0]) if len(named) == 1 else None
+    own = origin_of(f"{'https' if rules.tls else 'http'}://{headers['host'][0]}")
     if origin is None or (rules.origins and origin not in rules.origins) or (rules.same_origin and origin != own):
         raise NotUpgraded(403, "Pages of this origin may not connect here; allowed_origins and same_origin say which.")
 
 
-def _origin(text: str) -> Origin | None:
+def origin_of(text: str) -> Origin | None:
     """Read scheme, host and port; ``None`` for what is no origin, such as the ``null`` of a page without one."""
     try:
         parts = urlsplit(text)

@@ -40,12 +40,17 @@ class Answer:
 
 @attrs.frozen
 class Stream:
-    """An answer without an end: ``start`` is called with the ``Sink`` to write to when the head is sent."""
+    """An answer without an end: ``start`` is called with the ``Sink`` to write to when the head is sent.
+
+    With ``receive`` the connection is HTTP no more (the status is 101): what comes goes there, and what is written goes
+    out as it is.
+    """
 
     start: Callable[[Sink], None]
     status: int = 200
     headers: Mapping[str, str] = attrs.field(factory=dict)
     reason: str = ""
+    receive: Callable[[bytes], None] | None = None
 
 
 def json_answer(value: object, status: int = 200, headers: Mapping[str, str] | None = None, reason: str = "") -> Answer:

@@ -46,9 +46,9 @@ class Asked:
         return self._query
 
     def header(self, name: str) -> str:
-        """Give the last header of that name, empty if there is none."""
-        found = self.headers.getRawHeaders(name)
-        return found[-1] if found else ""
+        """Give the last header of that name, empty if there is none; what is no UTF-8 in it is replaced."""
+        found = self.headers.getRawHeaders(name.encode())
+        return found[-1].decode(errors="replace") if found else ""
 
     def json(self) -> Any:  # noqa: ANN401  any JSON
         """Give the body as JSON; raise ``Problem`` 400 if it is none."""

@@ -55,6 +55,7 @@ class Connection(HTTPChannel):
         self._closing = False
         self._untaken: Exchange | None = None  # whose answer waits to be taken
         self._lost: dict[object, Callable[[], None]] = {}
+        self._receive: Callable[[bytes], None] | None = None  # what speaks here now, in place of HTTP
 
     def _exchange(self, _: object, queued: int = 0) -> Exchange:  # noqa: ARG002  twisted.web gives it
         return Exchange(self)
@@ -139,6 +140,9 @@ class Connection(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Read on."""
+        if self._receive is not None:
+            self._receive(data)
+            return
         if self.refused:
             return
         if not self._begun and not self._handlingRequest:
@@ -177,6 +181,9 @@ class Connection(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """Take a piece of the body, or hold what comes too early in few pieces."""
+        if self._receive is not None:
+            self._receive(data)
+            return
         if self.refused:
             return
         super().rawDataReceived(data)
@@ -184,6 +191,14 @@ class Connection(HTTPChannel):
             self._dataBuffer = [b"".join(self._dataBuffer)]
         if self._waitingForTransport and sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
             self._networkProducer.pauseProducing()  # twisted.web takes it for paused already
+
+    def hand_over(self, receive: Callable[[bytes], None]) -> None:
+        """Speak HTTP no more: what comes goes to ``receive``, first what has come too early."""
+        self._receive = receive
+        early, self._dataBuffer = b"".join(self._dataBuffer), []
+        self._networkProducer.resumeProducing()
+        if early:
+            receive(early)
 
     def requestDone(self, request: Exchange) -> None:
         """Wait for the next request, or close."""
@@ -217,7 +232,7 @@ class Connection(HTTPChannel):
         self.persistent = 0
         self.clearLineBuffer()
         self.site.count(status)
-        answer = Problem(status, title, detail).answer()
+        answer = self.site.shaped(Problem(status, title, detail), getattr(self, "_path", b"").partition(b"?")[0])
         self.write(head(b"HTTP/1.1", answer, self.site.date(), persistent=False) + answer.body)
         self._within(LINGER)
 
@@ -297,6 +312,8 @@ class Exchange(Request):
         if self._disconnected or self.finished:
             return
         self._unneeded = None
+        if self.channel.site.finish is not None:
+            answer = self.channel.site.finish(answer, self.requestHeaders, self.channel)
         self.code = answer.status
         self.channel.site.count(answer.status)
         if isinstance(answer, Stream):
@@ -317,6 +334,9 @@ class Exchange(Request):
 
     def _stream(self, answer: Stream) -> None:
         connection = self.channel
+        if answer.receive is not None:
+            self._hand_over(answer, answer.receive)
+            return
         chunked = self.clientproto == b"HTTP/1.1"
         if not chunked:
             connection.persistent = 0
@@ -332,6 +352,16 @@ class Exchange(Request):
             return
         self.chunked = int(chunked)
         answer.start(_Flow(self, chunked=chunked))
+
+    def _hand_over(self, answer: Stream, receive: Callable[[bytes], None]) -> None:
+        """Answer that it is another protocol from here on."""
+        connection = self.channel
+        whole = Answer(answer.status, b"", answer.headers, answer.reason)
+        self.startedWriting = 1
+        connection.write(head(self.clientproto, whole, connection.site.date(), persistent=True, length=False))
+        connection.persistent = 0
+        answer.start(_Flow(self, chunked=False))
+        connection.hand_over(receive)
 
     def finish(self) -> None:
         """End the answer."""

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class Parameter:
-    """One thing that can be said in a request; ``where`` is path, query or header."""
+    """One thing that can be said in a request; ``where`` is path, query or header.
+
+    ``schema`` is what it has to be in words of JSON Schema, where that is more than its ``kind``.
+    """
 
     name: str
     text: str
     where: str = "query"
     kind: str = "string"
     required: bool = False
+    schema: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
 @attrs.frozen
@@ -33,6 +37,8 @@ class Route:
     A part ``{name}`` of a template stands for one part of a path, which is handed over decoded (``Asked.values``), so
     that a slash within a name is written ``%2F``.  ``call`` takes an ``Asked`` and gives an ``Answer`` or a ``Stream``,
     or a coroutine or Deferred of one.  ``answers`` are statuses and what they mean; ``body`` says what is sent with it.
+    ``request`` is the schema of the body by media type, ``replies`` those of answers by status and media type.  Without
+    ``needs_body`` the body may be left out.
     """
 
     method: str
@@ -42,6 +48,9 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     answers: Mapping[int, str] = attrs.field(factory=dict)
     body: str = ""
+    request: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
+    replies: Mapping[int, Mapping[str, Any]] = attrs.field(factory=dict, repr=False, eq=False)
+    needs_body: bool = False
     names: tuple[str, ...] = attrs.field(init=False, repr=False)  # of the open parts
 
     @names.default

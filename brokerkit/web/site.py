@@ -27,11 +27,14 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
+    from twisted.web.http_headers import Headers
 
     from brokerkit.entrance import Network
     from brokerkit.web.asked import Asked
     from brokerkit.web.connection import Exchange
     from brokerkit.web.route import Route
+
+    Finish = Callable[[Answer | Stream, Headers, Connection], Answer | Stream]
 
 log = Logger()
 
@@ -59,7 +62,10 @@ DEFAULT = Bounds()
 class Site(Factory):
     """Answers requests by a table of routes.
 
-    ``otherwise`` is called for what no route is for; without it that is 404.  ``served`` counts answers by status.
+    ``otherwise`` is called for what no route is for; without it that is 404.  ``shape`` makes the answer of a problem
+    and the path that was asked for; without it that is problem+json.  ``finish`` sees every answer last, with the
+    headers of the request and the connection, and gives what is sent in its place.  ``served`` counts answers by
+    status.
     """
 
     noisy = False
@@ -73,6 +79,8 @@ class Site(Factory):
         bounds: Bounds = DEFAULT,
         networks: tuple[Network, ...] = (),
         otherwise: Callable[[Asked], Any] | None = None,
+        shape: Callable[[Problem, bytes], Answer] | None = None,
+        finish: Finish | None = None,
     ) -> None:
         """Take the table; ``networks`` are those that may connect, none: all.  Raises ``ValueError`` as ``Routes``."""
         self.clock = reactor
@@ -85,6 +93,8 @@ class Site(Factory):
         self.served: Counter[int] = Counter()
         self.is_closing = False
         self._otherwise = otherwise
+        self._shape = shape
+        self.finish = finish
         self._date = (-1, b"")
         self._emptied: list[Deferred[None]] = []
 
@@ -151,14 +161,21 @@ class Site(Factory):
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
+    def shaped(self, problem: Problem, path: bytes) -> Answer:
+        """Give the answer that a problem is told with."""
+        return problem.answer() if self._shape is None else self._shape(problem, path)
+
+    def _refuse(self, problem: Problem, exchange: Exchange) -> None:
+        exchange.respond(self.shaped(problem, exchange.uri.partition(b"?")[0]))
+
     def answer(self, asked: Asked, exchange: Exchange) -> None:
         """Have a request answered, now or later."""
         try:
             result = self._call(asked)
         except Problem as problem:
-            exchange.respond(problem.answer())
+            self._refuse(problem, exchange)
         except Exception:  # a bug costs the one who met it
-            exchange.respond(_broken())
+            self._refuse(_broken(), exchange)
         else:
             if isinstance(result, Coroutine):
                 self._drive(result, exchange)
@@ -174,9 +191,9 @@ class Site(Factory):
         except StopIteration as done:
             exchange.respond(done.value)
         except Problem as problem:
-            exchange.respond(problem.answer())
+            self._refuse(problem, exchange)
         except Exception:  # a bug costs the one who met it
-            exchange.respond(_broken())
+            self._refuse(_broken(), exchange)
         else:
             self._wait(Deferred.fromCoroutine(_going_on(work, awaited)), exchange)
 
@@ -201,7 +218,7 @@ class Site(Factory):
     def _wait(self, result: Any, exchange: Exchange) -> None:  # noqa: ANN401  a Deferred, or a bug
         if not isinstance(result, Deferred):
             log.error("a route gave {kind} in place of an answer", kind=type(result).__name__)
-            exchange.respond(Problem(500, "Internal Server Error").answer())
+            self._refuse(Problem(500, "Internal Server Error"), exchange)
             return
         exchange.when_unneeded(result.cancel)
         result.addCallbacks(exchange.respond, self._failed, (), {}, (exchange,), {})
@@ -209,9 +226,9 @@ class Site(Factory):
 
     def _failed(self, failure: Failure, exchange: Exchange) -> None:
         if isinstance(failure.value, Problem):
-            exchange.respond(failure.value.answer())
+            self._refuse(failure.value, exchange)
         elif not failure.check(CancelledError):
-            exchange.respond(_broken(failure))
+            self._refuse(_broken(failure), exchange)
 
 
 @coroutine
@@ -229,7 +246,7 @@ def _going_on(work: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, An
         return done.value
 
 
-def _broken(failure: Failure | None = None) -> Answer:
+def _broken(failure: Failure | None = None) -> Problem:
     """Log what went wrong, and give what the peer is told of it."""
     log.failure("a request could not be answered because of a bug", failure)
-    return Problem(500, "Internal Server Error").answer()
+    return Problem(500, "Internal Server Error")

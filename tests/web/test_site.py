@@ -444,10 +444,13 @@ def test_the_document() -> None:
     routes = [
         Route("GET", "/a/{name}", lambda _: None, "Get a thing.", (limit,), answers),
         Route("PUT", "/a/{name}", lambda _: None, "Put a thing.", body="The thing."),
+        Route("POST", "/c", lambda _: None, "Send a thing.", body="It.", request={"text/x": {}}, needs_body=True),
         Route("GET", "/b", lambda _: None),
     ]
     document = openapi(routes, "Things")
-    assert list(document["paths"]) == ["/a/{name}"]
+    assert list(document["paths"]) == ["/a/{name}", "/c"]
+    sent = {"description": "It.", "content": {"text/x": {"schema": {}}}, "required": True}
+    assert document["paths"]["/c"]["post"]["requestBody"] == sent
     get, put = document["paths"]["/a/{name}"]["get"], document["paths"]["/a/{name}"]["put"]
     assert [(one["name"], one["in"], one["required"]) for one in get["parameters"]] == [
         ("limit", "query", False),
