@@ -28,7 +28,7 @@ from brokerkit.errors import ConfigError, OperatorError
 from brokerkit.garbage import settle
 from brokerkit.interfaces import ICheckerPlugin
 from brokerkit.metric_styles import OFF
-from brokerkit.place import USERS, say_running, say_stopped
+from brokerkit.place import LOG, USERS, say_running, say_stopped
 from brokerkit.plugin import protocols
 from brokerkit.readiness import say_ready
 from brokerkit.tally import Tally
@@ -136,6 +136,8 @@ def make_broker(
     if config.data_dir is not None:
         broker.directory = Path(config.data_dir)
         Control(broker, Path(config.data_dir)).setServiceParent(broker)  # type: ignore[no-untyped-call]
+    if config.keep or (broker.directory is not None and (broker.directory / LOG).exists()):
+        broker.keeping.take(config.keep)  # made here, so that it is started before anybody can publish
     for checker in checkers:
         if isinstance(checker, IsService):
             checker.setServiceParent(broker)
@@ -283,6 +285,16 @@ class Program(MultiService):
         raise StartFailed(error) from None
 
 
+def reread(broker: Broker, path: str) -> None:
+    """Take the ``[[keep]]`` tables that the file of the configuration has now; raise ``OperatorError``, with no change.
+
+    All else in that file counts from the next start on.
+    """
+    rules = configuration.load(path, protocols()).keep
+    if rules or broker.has_log:
+        broker.keeping.take(rules)
+
+
 def makeService(options: Flags) -> IService:
     """Give what twistd runs, from the flags; ends the process with one line if they cannot work."""
     from twisted.internet import reactor
@@ -293,6 +305,9 @@ def makeService(options: Flags) -> IService:
             where = f"{config.source}: add a [[listen]] table" if options["config"] else "give --config"
             text = f"nothing to listen for: {where}, or a protocol such as --nats tcp:port=4222"
             raise OperatorError(text)
-        return Program(make_broker(config, reactor), config, table=bool(options["table"]))
+        broker = make_broker(config, reactor)
+        if options["config"]:
+            broker.reread = lambda: reread(broker, options["config"])
+        return Program(broker, config, table=bool(options["table"]))
     except OperatorError as error:
         raise StartFailed(error) from None

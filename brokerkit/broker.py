@@ -13,16 +13,19 @@ from twisted.application.service import MultiService
 from twisted.cred.credentials import IAnonymous
 from twisted.cred.portal import Portal
 from twisted.internet.defer import gatherResults, maybeDeferred
+from twisted.logger import Logger
 
 from brokerkit.census import Census
 from brokerkit.checkers.first_match import DEADLINE, FirstMatch
 from brokerkit.checkers.source import Joins
 from brokerkit.client import Client, User
+from brokerkit.errors import OperatorError
 from brokerkit.grants import ALL, Grants
 from brokerkit.hashing import Hashing
 from brokerkit.interfaces import IAnonymousRequest, IDelegated, IJwt, INkeySignature
 from brokerkit.listener import Listener
 from brokerkit.logins import Logins
+from brokerkit.place import LOG
 from brokerkit.reading import Reading
 from brokerkit.realm import Mind, Realm
 from brokerkit.renewal import Renewal
@@ -33,7 +36,7 @@ from brokerkit.throttle import Throttle
 from brokerkit.turn import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
     from pathlib import Path
 
     from twisted.cred.checkers import ICredentialsChecker
@@ -41,10 +44,15 @@ if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
     from zope.interface.interface import InterfaceClass
 
+    from brokerkit.keeping import Keeping
+    from brokerkit.log import Log
+    from brokerkit.log.groups import Groups
     from brokerkit.registry import Registry
     from brokerkit.registry.announce import Announcer
     from brokerkit.registry.questions import Questions
     from brokerkit.tally import Tally
+
+log = Logger()
 
 BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
@@ -67,6 +75,9 @@ class Broker(MultiService):
         self.server_id = "N" + "".join(choice(BASE32) for _ in range(55))  # in the form of a public key of NATS
         self.started: float = reactor.seconds()  # since 1970
         self.census = Census()
+        # What services can be asked for at the control socket, by its word.
+        self.requests: dict[str, Callable[[Mapping[str, Any]], Awaitable[dict[str, object]]]] = {}
+        self.reread: Callable[[], None] = lambda: None  # what takes a changed [[keep]]; raises OperatorError
         self.reload: Callable[[], None] = self.look_again  # what reads the configuration again; raises OperatorError
         self.turn = Turn()
         self.tally: Tally | None = None  # set before anybody connects, where counts by name are wanted
@@ -90,6 +101,9 @@ class Broker(MultiService):
         self._registry: Registry | None = None
         self.announcer: Announcer | None = None
         self.questions: Questions | None = None
+        self._log: Log | None = None
+        self._keeping: Keeping | None = None
+        self._groups: Groups | None = None
         self.renewal = Renewal(reactor)
         self.renewal.setServiceParent(self)  # type: ignore[no-untyped-call]
 
@@ -143,6 +157,46 @@ class Broker(MultiService):
         return self._registry is not None
 
     @property
+    def log(self) -> Log:
+        """The log of what is kept, made when it is first asked for; in memory without a directory."""
+        if self._log is None:
+            from brokerkit.log import Log
+            from brokerkit.log.words import Limits
+
+            path = self.directory / LOG if self.directory is not None else None
+            self._log = Log(path, self.reactor, Limits())
+            self._log.setServiceParent(self)  # type: ignore[no-untyped-call]
+        return self._log
+
+    @property
+    def keeping(self) -> Keeping:
+        """What brings messages from the routers to the log, made when it is first asked for, with the log.
+
+        A listener that needs it asks for it when it is made, so that it is started first.
+        """
+        if self._keeping is None:
+            from brokerkit.keeping import Keeping
+
+            self._keeping = Keeping(self.log, self.realm, self.reactor)
+            self._keeping.setServiceParent(self)  # type: ignore[no-untyped-call]
+        return self._keeping
+
+    @property
+    def groups(self) -> Groups:
+        """The consumer groups of the log, made when they are first asked for."""
+        if self._groups is None:
+            from brokerkit.log.groups import Groups
+
+            self._groups = Groups(self.log, self.reactor)
+            self._groups.setServiceParent(self)  # type: ignore[no-untyped-call]
+        return self._groups
+
+    @property
+    def has_log(self) -> bool:
+        """Whether somebody has asked for the log."""
+        return self._log is not None
+
+    @property
     def admits_anonymous(self) -> bool:
         """Whether some source of users lets a peer in that gives no credentials."""
         return self._takes(IAnonymous)
@@ -172,12 +226,19 @@ class Broker(MultiService):
         return IDelegated in self.users.credentialInterfaces
 
     def look_again(self) -> None:
-        """Have what looks whether its files have changed do so now: the certificates, and such sources of users."""
+        """Have what looks whether its files have changed do so now: the certificates, and such sources of users.
+
+        The file of the configuration is read again, too, for what of it can be taken while the broker runs.
+        """
         self.renewal.look()
         for checker in self.checkers:
             look = getattr(checker, "look", None)
             if look is not None:
                 look()
+        try:
+            self.reread()
+        except OperatorError as error:
+            log.error("what stood in the configuration before stays: {error}", error=str(error))
 
     def login(self, credentials: ICredentials, mind: Mind) -> Deferred[Client]:
         """Ask the portal for the client of these credentials; fails with ``UnauthorizedLogin``.

@@ -23,6 +23,8 @@ from twisted.internet.abstract import isIPv6Address
 from brokerkit import topics
 from brokerkit.checkers.entry import DEFAULT_RIGHTS, Entry, read_all
 from brokerkit.errors import ConfigError, OperatorError, Words
+from brokerkit.keep import Keep
+from brokerkit.keep_tables import checked
 from brokerkit.metric_styles import MODERN, STYLES
 from brokerkit.tenant import Tenant  # noqa: TC001  cattrs reads the annotations
 from brokerkit.tenant_tables import read_tenants
@@ -83,6 +85,7 @@ class Config:
     login_cache: float = 2.0
     users: tuple[Entry, ...] = ()
     tenants: tuple[Tenant, ...] = ()
+    keep: tuple[Keep, ...] = ()
     listen: tuple[Listen, ...] = ()
     hpfeeds_metrics: str = MODERN
     registry_prefix: str = "registry"
@@ -131,6 +134,7 @@ def structure(
     return attrs.evolve(
         config,
         data_dir=_absolute(config.data_dir, Path(source).parent, source),
+        keep=checked(config.keep, source),
         users=read_all(data.get("users", ()), source, user_lines, data.get(DEFAULT_RIGHTS)),
         tenants=read_tenants(data.get("tenant", ()), source),
     )
@@ -215,8 +219,10 @@ def _converter(plugins: Mapping[str, IProtocolPlugin]) -> Converter:
     converter.register_structure_hook(int, _value("a whole number, not negative", _is_whole))
     converter.register_structure_hook(float, _value("a number, not negative", _is_number, float))
     converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _strings)
-    converter.register_structure_hook_func(lambda kind: kind == tuple[Listen, ...], _tables(converter))
+    converter.register_structure_hook_func(lambda kind: kind == tuple[Listen, ...], _tables(converter, Listen))
     converter.register_structure_hook(Listen, _listen(converter, plugins))
+    converter.register_structure_hook_func(lambda kind: kind == tuple[Keep, ...], _tables(converter, Keep))
+    converter.register_structure_hook(Keep, _keep(converter))
     return converter
 
 
@@ -248,11 +254,28 @@ def _strings(value: object, _: object) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _tables(converter: Converter) -> Callable[..., tuple[Listen, ...]]:
-    def hook(value: object, _: object) -> tuple[Listen, ...]:
+def _tables(converter: Converter, kind: type) -> Callable[..., tuple[Any, ...]]:
+    """Give the hook for a list of tables, each of which is structured as that class."""
+
+    def hook(value: object, _: object) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
-            raise _Unfit(value, "tables that are headed [[listen]]")
-        return tuple(converter.structure(value, list[Listen]))
+            raise _Unfit(value, f"tables that are headed [[{kind.__name__.lower()}]]")
+        return tuple(converter.structure(value, list[kind]))  # type: ignore[valid-type]
+
+    return hook
+
+
+def _keep(converter: Converter) -> Callable[..., Keep]:
+    """Give the hook for one ``[[keep]]`` table; one pattern may stand without the brackets of a list."""
+    fill = make_dict_structure_fn(Keep, converter)
+    known = tuple(field.name for field in attrs.fields(Keep))
+
+    def hook(table: Any, _: object) -> Keep:  # noqa: ANN401  whatever the file says
+        if not isinstance(table, dict):
+            raise _Unfit(table, "a table that is headed [[keep]]")
+        _check_keys(table, known, "keep")
+        patterns = table.get("topics", [])
+        return fill({**table, "topics": [patterns] if isinstance(patterns, str) else patterns}, Keep)
 
     return hook
 

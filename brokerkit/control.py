@@ -150,18 +150,33 @@ class Control(Service):
 
     # -- what can be asked for --------------------------------------------------------------------------------------
 
+    # Beside what is known here, services of the broker can be asked: ``Broker.requests``.
+
     async def answer(self, line: bytes) -> dict[str, object]:
         """Do what one line asks for, and give the answer; what is wrong is an answer too."""
         try:
-            request = _request(line)
-            return await _REQUESTS[request["do"]](self, request)
-        except Refused as error:
+            request = self._request(line)
+            own = _REQUESTS.get(request["do"])
+            return await (own(self, request) if own else self.broker.requests[request["do"]](request))
+        except OperatorError as error:
             return {"error": str(error)}
         except CancelledError:
             return {"error": "the broker is stopping"}
         except Exception:
             log.failure("a request at the control socket was not done because of a bug")
             return {"error": "this failed because of a bug; the broker's log has more"}
+
+    def _request(self, line: bytes) -> dict[str, Any]:
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            text = "expected one line of JSON"
+            raise Refused(text) from None
+        known = [*_REQUESTS, *self.broker.requests]
+        if not isinstance(request, dict) or request.get("do") not in known:
+            text = f'expected {{"do": ...}} with one of {", ".join(known)}'
+            raise Refused(text)
+        return request
 
     async def _ping(self, _: Mapping[str, Any]) -> dict[str, object]:
         return {"pid": os.getpid(), "name": self.broker.name}
@@ -179,20 +194,18 @@ class Control(Service):
         await self.broker.revocation.look(now=True)
         return {"sources": [getattr(one, "source", "") for one in self.broker.checkers]}
 
+    async def _topic(self, request: Mapping[str, Any]) -> dict[str, object]:
+        from brokerkit.keeping.orders import obey  # slow to import, and only needed here
 
-_REQUESTS = {"kick": Control._kick, "look": Control._look, "ping": Control._ping}  # noqa: SLF001  its own
+        return await obey(self.broker, request)
 
 
-def _request(line: bytes) -> dict[str, Any]:
-    try:
-        request = json.loads(line)
-    except (ValueError, RecursionError):
-        text = "expected one line of JSON"
-        raise Refused(text) from None
-    if not isinstance(request, dict) or request.get("do") not in list(_REQUESTS):
-        text = f'expected {{"do": ...}} with one of {", ".join(_REQUESTS)}'
-        raise Refused(text)
-    return request
+_REQUESTS = {
+    "kick": Control._kick,  # noqa: SLF001  its own
+    "look": Control._look,  # noqa: SLF001
+    "ping": Control._ping,  # noqa: SLF001
+    "topic": Control._topic,  # noqa: SLF001
+}
 
 
 def _who(directory: Path) -> str:

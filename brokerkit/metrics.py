@@ -21,6 +21,7 @@ from twisted.web.http import OK, SERVICE_UNAVAILABLE
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
+from brokerkit.keeping.numbers import numbers as log_numbers
 from brokerkit.legacy_metrics import OriginalNumbers
 from brokerkit.listening import Listening
 from brokerkit.metric_styles import MODERN
@@ -64,6 +65,7 @@ class Numbers:
         yield from self._certificates()
         yield from self._other_listeners()
         yield from numbers(self._broker.registry if self._broker.has_registry else None)
+        yield from log_numbers(self._broker.keeping if self._broker.has_log else None)
 
     def _listeners(self) -> Iterator[Metric]:
         counts: list[tuple[str, str, Callable[[Listener], int]]] = [
@@ -302,7 +304,10 @@ class Page(Resource):
 
 
 class Health(Resource):
-    """Whether the broker can do its work: 200 if every listener is up and every source of users answers, 503 if not."""
+    """Whether the broker can do its work: 200 if all is well, 503 if not.
+
+    Every listener has to be up, every source of users to answer, and the log, if there is one, to take what is written.
+    """
 
     isLeaf = True
 
@@ -317,10 +322,14 @@ class Health(Resource):
             {"protocol": x.protocol, "address": x.address, "up": bool(x.address)} for x in self._broker.listening
         ]
         users = [{"source": x.name, "up": x.up} for x in self._broker.users.asked]
-        well = all(one["up"] for one in (*listeners, *users))
+        writable = not self._broker.has_log or self._broker.log.writing.is_writable
+        well = writable and all(one["up"] for one in (*listeners, *users))
         request.setResponseCode(OK if well else SERVICE_UNAVAILABLE)
         request.setHeader(b"content-type", b"application/json; charset=utf-8")
-        return json.dumps({"ok": well, "listeners": listeners, "users": users}, indent=2).encode() + b"\n"
+        said: dict[str, object] = {"ok": well, "listeners": listeners, "users": users}
+        if self._broker.has_log:
+            said["log"] = {"writable": writable}
+        return json.dumps(said, indent=2).encode() + b"\n"
 
 
 def pages(broker: Broker, hpfeeds_metrics: str = MODERN) -> Resource:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEMO = "demo"
 USERS = "users.sqlite"
+LOG = "log.sqlite"
 FORMER = "users.json"
 
 

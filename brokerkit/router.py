@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from brokerkit.run import Batch
     from brokerkit.subscription import Subscription
 
+_OWN = frozenset((Origin.SERVICE, Origin.LOG))  # the broker's own subscriptions
+
 ROUTES = 8192  # topics that a router remembers
 GATE_ROUTES = 1024  # topics that a client's gate remembers; nats-server's has 512
 SEEN_ONCE = 4096  # topics of which it is remembered that they were asked for once
@@ -78,7 +80,7 @@ class Router:
         subscription.router = self
         self.subscriptions += 1
         self.added += 1
-        self.serving += subscription.origin is Origin.SERVICE
+        self.serving += subscription.origin in _OWN
         self._outdate(subscription)
         if self._interests is not None:
             self._interests.count(subscription, +1)
@@ -99,7 +101,7 @@ class Router:
         else:
             self._patterns.remove(name, subscription)
         self.subscriptions -= 1
-        self.serving -= subscription.origin is Origin.SERVICE
+        self.serving -= subscription.origin in _OWN
         self.changed(subscription)
         if self._interests is not None:
             self._interests.count(subscription, -1)

@@ -86,6 +86,10 @@ class Run:
         """Say whether the message at ``index`` carries headers (as every message of its batch does, or none)."""
         return bool(self[index].headers)
 
+    def bare(self, start: int, stop: int) -> bool:
+        """Say whether the messages ``start`` to ``stop``, which are of one batch, have neither headers nor replies."""
+        return not any(message.headers or message.reply for message in (self[i] for i in range(start, stop)))
+
     def octets(self, start: int, stop: int) -> int:
         """Give the bytes of payload of messages ``start`` to ``stop``, which are of one batch."""
         return sum(self.sizes(start, stop))
@@ -97,6 +101,14 @@ class Run:
     def sizes(self, start: int, stop: int) -> list[int]:
         """Give the bytes of payload of each of the messages ``start`` to ``stop``, which are of one batch."""
         return [len(self[i].payload) for i in range(start, stop)]
+
+    def payloads(self, start: int, stop: int) -> list[bytes]:
+        """Cut out the payloads of the messages ``start`` to ``stop``, which are of one batch."""
+        return [self[i].payload for i in range(start, stop)]
+
+    def weight(self, start: int, stop: int) -> int:
+        """Give about how many bytes the messages ``start`` to ``stop`` take, which are of one batch."""
+        return sum(self.sizes(start, stop))
 
     def batches(self) -> Iterator[Batch]:
         """Give a view of each batch, in order."""
@@ -181,6 +193,18 @@ class Renamed(Run):
         """Give the bytes of payload of each of the messages ``start`` to ``stop``."""
         return self._run.sizes(start, stop)
 
+    def bare(self, start: int, stop: int) -> bool:
+        """Say whether the messages ``start`` to ``stop`` have neither headers nor replies."""
+        return self._run.bare(start, stop)
+
+    def payloads(self, start: int, stop: int) -> list[bytes]:
+        """Cut out the payloads of the messages ``start`` to ``stop``."""
+        return self._run.payloads(start, stop)
+
+    def weight(self, start: int, stop: int) -> int:
+        """Give about how many bytes the messages ``start`` to ``stop`` take."""
+        return self._run.weight(start, stop)
+
     def as_it_was(self, batch: Batch) -> Batch:
         """Give the same messages as a batch of the run that they came in."""
         return Batch(self._run, self._before, batch.start, batch.stop)
@@ -209,6 +233,10 @@ class Scanned(Run):
     def __len__(self) -> int:
         """Give the number of messages."""
         return len(self.starts)
+
+    def weight(self, start: int, stop: int) -> int:
+        """Give how many bytes of the chunk a batch takes."""
+        return (self.starts[stop] if stop < len(self.starts) else self.end) - self.starts[start]
 
     def ending(self, index: int) -> int:
         """Give where the message at ``index`` ends."""

@@ -13,6 +13,7 @@ from brokerkit import config
 from brokerkit.checkers.entry import Entry
 from brokerkit.config import Config, Listen, load, merge, parse_exporter, structure
 from brokerkit.errors import ConfigError, OperatorError
+from brokerkit.keep import Keep
 from brokerkit.plugin import protocols
 from brokerkit.session import Settings
 from brokerkit.tenant import Tenant
@@ -369,6 +370,7 @@ TYPES: dict[Any, str] = {
     tuple[Listen, ...]: "tables",
     tuple[Entry, ...]: "tables",
     tuple[Tenant, ...]: "tables",
+    tuple[Keep, ...]: "tables",
 }
 HEADINGS = {"nats": "NATS", "nats-websocket": "NATS in WebSocket"}  # where another protocol's is not just its name
 

@@ -326,7 +326,8 @@ class MemoryBroker:
     ``users`` are names and secrets, each with ``grants`` or, without any, all rights, and perhaps ``allowances``; they
     can be changed in ``source``.  ``settings`` are keys of a ``[[listen]]`` table, by protocol.  Logins are decided at
     once, or after so many seconds of ``thinking``.  ``sources`` are asked after the users, those of ``auth`` last.
-    A ``reactor`` is given where sources need its clock, or time is not to begin at 0.
+    A ``reactor`` is given where sources need its clock, or time is not to begin at 0.  ``keep`` are the ``[[keep]]``
+    tables; what is kept is in memory.
     """
 
     def __init__(
@@ -341,6 +342,7 @@ class MemoryBroker:
         thinking: float | None = None,
         sources: Iterable[Any] = (),
         reactor: MemoryReactorClock | None = None,
+        keep: Iterable[Mapping[str, object]] = (),
     ) -> None:
         """Build and start it."""
         self.reactor = MemoryReactorClock() if reactor is None else reactor
@@ -350,7 +352,7 @@ class MemoryBroker:
             {"protocol": name, "endpoint": f"tcp:port={5000 + i}:interface=127.0.0.1", **(settings or {}).get(name, {})}
             for i, name in enumerate(self.plugins)
         ]
-        config: Config = structure({"listen": listen, "auth": list(auth)}, self.plugins, "test")
+        config: Config = structure({"listen": listen, "auth": list(auth), "keep": list(keep)}, self.plugins, "test")
         self.source = Directory(users, grants or {}, allowances or {})
         checker = self.source if thinking is None else Slow(self.source, self.reactor, thinking)
         self.broker: Broker = make_broker(config, self.reactor, [checker, *sources], self.plugins)

@@ -15,7 +15,7 @@ What the original answers by hanging up without a word is a ``ProtocolViolation`
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import islice, pairwise
 from operator import sub
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
@@ -148,6 +148,18 @@ class HpfeedsRun(Scanned):
         """Give the bytes of payload of each message of a batch."""
         around = self._around(self.starts[start])
         return [length - around for length in self._lengths(start, stop)]
+
+    def bare(self, start: int, stop: int) -> bool:  # noqa: ARG002
+        """Say yes: hpfeeds has neither headers nor replies."""
+        return True
+
+    def payloads(self, start: int, stop: int) -> list[bytes]:
+        """Cut out the payloads of a batch."""
+        around, chunk = self._around(self.starts[start]), self.chunk
+        begins = self.starts[start : stop + 1]
+        if stop == len(self.starts):
+            begins.append(self.end)
+        return [chunk[a + around : b] for a, b in pairwise(begins)]
 
     def _lengths(self, start: int, stop: int) -> Iterator[int]:
         begins = self.starts[start : stop + 1]

@@ -10,6 +10,9 @@ what is not all there) is left to ``next``, which follows nats-server's parser t
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from itertools import pairwise
+from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from brokerkit.errors import LoginFailed, ProtocolViolation, TooLarge
@@ -27,6 +30,7 @@ PAYLOAD_TOO_LARGE = "Maximum Payload Violation"
 
 RUN_LENGTH = 4096  # messages: the most that is published before other work gets its turn
 SPELLINGS = 4096  # control lines that a listener remembers
+_H = 72  # the first byte of HPUB
 DIGITS = 9  # decimal digits of a size, as in nats-server
 
 CLOSED_SUBJECTS = (b"_GR_.", b"$NRG.")  # nobody may publish to what begins so
@@ -166,12 +170,14 @@ def _size(digits: bytes) -> int:
 class NatsRun(Scanned):
     """Consecutive PUBs and HPUBs, as places in the chunk that they came in."""
 
-    __slots__ = ("spellings",)
+    __slots__ = ("asking", "lines", "spellings")
 
     def __init__(self, spellings: Spellings) -> None:
         """Begin empty, with the memory that the scanner used."""
         super().__init__()
         self.spellings = spellings
+        self.lines = 0  # times that another control line was seen than just before
+        self.asking = False  # whether there may be a message that says where its answer is to go
 
     def __getitem__(self, index: int) -> Message:
         """Cut out one message."""
@@ -188,7 +194,46 @@ class NatsRun(Scanned):
 
     def headed(self, index: int) -> bool:
         """Say whether it is an HPUB."""
-        return self.chunk[self.starts[index]] == 72  # noqa: PLR2004  H
+        return self.chunk[self.starts[index]] == _H
+
+    def bare(self, start: int, stop: int) -> bool:  # noqa: ARG002  a batch is all PUB or all HPUB
+        """Say whether a batch has neither headers nor replies; of runs in which there are some, it says no."""
+        return not self.asking and self.chunk[self.starts[start]] != _H
+
+    def payloads(self, start: int, stop: int) -> list[bytes]:
+        """Cut out the payloads of a batch: of PUBs, what stands behind the control line."""
+        chunk, starts = self.chunk, self.starts
+        if chunk[starts[start]] == _H:
+            return super().payloads(start, stop)
+        first = starts[start]
+        if stop - start == 1:
+            return [chunk[chunk.index(b"\n", first) + 1 : (self.end if stop == len(starts) else starts[stop]) - 2]]
+        begins = starts[start : stop + 1]
+        if stop == len(starts):
+            begins.append(self.end)
+        if self.lines == 1:  # all are as long as the first one
+            skip = chunk.index(b"\n", first) + 1 - first
+            return even_payloads(chunk, first, stop - start, skip, begins[1] - first - skip - 2)
+        find = chunk.index
+        return [chunk[find(b"\n", a) + 1 : b - 2] for a, b in pairwise(begins)]
+
+
+TOGETHER = 64  # payloads that are cut out in one call
+
+
+@lru_cache(maxsize=256)
+def _evenly(skip: int, size: int) -> Struct:
+    return Struct("<" + f"{skip}x{size}s2x" * TOGETHER)
+
+
+def even_payloads(chunk: bytes, start: int, count: int, skip: int, size: int) -> list[bytes]:
+    """Cut out payloads of one size, each behind a line of ``skip`` bytes: many in one call, at a third of the price."""
+    step, found = skip + size + 2, list[bytes]()
+    end, stride = start + count * step, step * TOGETHER
+    while end - start >= stride:
+        found += _evenly(skip, size).unpack_from(chunk, start)
+        start += stride
+    return found + [chunk[place + skip : place + skip + size] for place in range(start, end, step)]
 
 
 class OddRun(Spoken):
@@ -222,6 +267,7 @@ class Wire(Unread):
         run = self._run
         if run is None:
             run = self._run = NatsRun(self.spellings)
+        run.lines, run.asking = 0, False
         find, starts, known = chunk.find, run.starts, self.spellings.known
         begin, longest = starts.append, self.spellings.max_line + 5
         before = b""
@@ -237,10 +283,13 @@ class Wire(Unread):
                 spelling = known.get(line) or self.spellings.learn(line)
                 if spelling is None:
                     break
-                topic, _, head, size = spelling
+                topic, reply, head, size = spelling
                 if head and not self.headers:
                     break
+                if reply:
+                    run.asking = True
                 before = line
+                run.lines += 1
                 if topic != last or headed is not (head > 0):
                     last, headed = topic, head > 0
                     run.cuts.append(len(starts))
