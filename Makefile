@@ -4,17 +4,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-servers torture check lint types bench nats-server nats-clients ferretdb clean
+.PHONY: help run test test-servers torture check lint types bench nats-server nats-clients kafka-clients ferretdb clean
 
 help:
 	@echo "make run      install into $(VENV) and start a broker on loopback"
 	@echo "make test     install what tests need, and run them all"
 	@echo "make test-servers  with real databases, NATS clients and nats-server; as root, install those first"
-	@echo "make torture  kill the registry ROUNDS times while it is written to, and see that nothing is lost"
+	@echo "make torture  kill registry and log ROUNDS times while they are written to, and see that nothing is lost"
 	@echo "make check    lint and types"
 	@echo "make bench    measure, beside nats-server and hpfeeds-broker where they are installed"
 	@echo "make nats-server  build the real one with Go, for tests and bench to compare with"
 	@echo "make nats-clients  build NATS clients with Go and npm, for make test-servers"
+	@echo "make kafka-clients  install Confluent's client for Node with npm, for make test-servers"
 	@echo "make ferretdb  build a server for users in MongoDB with Go, for make test-servers"
 	@echo "make clean    remove $(VENV) and what was built"
 
@@ -45,11 +46,12 @@ test-servers: $(VENV)/installed-test
 	@if command -v go > /dev/null; then $(MAKE) --no-print-directory ferretdb || true; fi
 	@if [ -z "$$NATS_SERVER" ] && command -v go > /dev/null; then $(MAKE) --no-print-directory nats-server || true; fi
 	@$(MAKE) --no-print-directory nats-clients || true
+	@$(MAKE) --no-print-directory kafka-clients || true
 	@if [ "$$(id -u)" = 0 ]; then export BROKERKIT_SERVERS=required; fi; $(BIN)/python -m pytest tests/servers $(ARGS)
 
 ROUNDS ?= 500
 torture: $(VENV)/installed-test
-	BROKERKIT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/servers/test_registry_kill.py $(ARGS)
+	BROKERKIT_ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/servers/test_registry_kill.py tests/servers/test_log_kill.py $(ARGS)
 
 check: lint types
 
@@ -88,6 +90,17 @@ $(CLIENTS)/node.cjs: $(SOURCES)/javascript/node.mjs $(SOURCES)/javascript/behavi
 
 $(CLIENTS)/page.js: $(SOURCES)/javascript/page.mjs $(SOURCES)/javascript/behaviours.mjs $(PACKAGES)
 	$(BUNDLE) --format=esm
+
+# Confluent's client for kept topics over HTTP, as it is in npm, with what the tests have it do.
+KAFKA_CLIENTS := $(abspath $(VENV))/kafka-clients
+KAFKA_SOURCES := tests/servers/kafka_clients
+kafka-clients: $(if $(shell command -v npm),$(KAFKA_CLIENTS)/client.cjs)
+
+$(KAFKA_CLIENTS)/client.cjs: $(wildcard $(KAFKA_SOURCES)/*.cjs $(KAFKA_SOURCES)/*.json) | $(VENV)/installed
+	mkdir -p $(KAFKA_CLIENTS)
+	cp $(KAFKA_SOURCES)/package.json $(KAFKA_SOURCES)/package-lock.json $(KAFKA_CLIENTS)
+	cd $(KAFKA_CLIENTS) && npm ci --silent --no-fund --no-audit --ignore-scripts
+	cp $(KAFKA_SOURCES)/client.cjs $@
 
 # It speaks MongoDB's protocol and needs no other database.  It is built from a copy of its source, since it wants a file
 # there that says which version it is.

@@ -39,8 +39,7 @@ class Notations:
 
     def __init__(self, plugins: Mapping[str, Any], listen: Iterable[Listen] = ()) -> None:
         """Take the protocols that are installed, and the listeners that are configured."""
-        found: dict[str, Any] = {"kafka": _Kafka(), **plugins}
-        self._ways = {name: way for name, way in found.items() if INotation.providedBy(way) or isinstance(way, _Kafka)}
+        self._ways = {name: way for name, way in plugins.items() if INotation.providedBy(way)}
         self._prefixes: dict[str, dict[bytes, None]] = {}
         for one in listen:
             self._prefixes.setdefault(one.protocol, {})[one.topic_prefix.encode()] = None
@@ -85,24 +84,6 @@ class Notations:
             choice = " or ".join(shown(topics.under(prefix, rest.encode())) for prefix in prefixes)
             raise OperatorError(f"{word}:{rest}: listeners for {word} have several prefixes; write the topic: {choice}")
         return prefixes[0]
-
-
-class _Kafka:
-    """Names in the REST interface of Kafka, TOPIC or TOPIC/PARTITION; stands here until that protocol has a plugin."""
-
-    def notation(self, name: bytes, prefix: bytes) -> tuple[bytes, bool]:
-        """Give the topic; rights are about topics, so the partition does not matter."""
-        topic, slash, partition = name.partition(b"/")
-        if not topic or (slash and not partition.isdigit()):
-            raise ValueError("expected TOPIC or TOPIC/PARTITION, as in logs/0")
-        return topics.under(prefix, topic), True
-
-    def spelling(self, topic: bytes, prefix: bytes, literal: bool) -> bytes | None:
-        """Give the topic's name; there is none for a pattern, and none with other letters than Kafka has."""
-        name = topics.beneath(prefix, topic)
-        literal = literal or not topics.has_wildcard(topic)
-        legal = literal and name is not None and name.replace(b".", b"").replace(b"-", b"").replace(b"_", b"").isalnum()
-        return name if legal else None
 
 
 def shown(name: bytes) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 PROOFS = ("secret", "password_hash", "token", "token_hash", "nkey", "certificate")  # what a login can be proved by
+ADMIN = ("create_topic", "alter_topic", "delete_topic")
 RIGHTS = ("publish", "publish_deny", "subscribe", "subscribe_deny", "allow_responses")
 ITS_OWN = ("token", "nkey", "certificate")  # by these a user is found, so no two users have one in common
 SECRETS = ("secret", "password_hash", "token", "token_hash")
@@ -43,6 +44,7 @@ class Entry:
     """What is written down of one user; an empty text, an empty list or 0 stands for nothing.
 
     ``publish`` to ``subscribe_deny`` are patterns; in those of subscriptions a queue may stand behind a blank.
+    ``topic_admin`` are patterns of kept topics that the user may create, alter and delete.
     ``registry_read`` to ``registry_write_deny`` are names of the registry, where ``web-*`` stands for all that begin so
     (see ``brokerkit.registry.access``).  The limits are those of ``Allowance``, ``valid_until`` is an ISO moment,
     ``protocols`` are those that the user may come by.  ``place`` says where the entry stands, for people, and
@@ -62,6 +64,7 @@ class Entry:
     publish_deny: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     subscribe_deny: tuple[str, ...] = ()
+    topic_admin: tuple[str, ...] = ()
     registry_read: tuple[str, ...] = ()
     registry_read_deny: tuple[str, ...] = ()
     registry_write: tuple[str, ...] = ()
@@ -85,6 +88,7 @@ class Entry:
                 {
                     PUBLISH: Access(*map(_plain_rules, (self.publish, self.publish_deny))),
                     SUBSCRIBE: Access(*map(_rules, (self.subscribe, self.subscribe_deny))),
+                    **{action: Access(_plain_rules(self.topic_admin)) for action in ADMIN if self.topic_admin},
                     **self._registry(),
                 },
                 responses=self.allow_responses,
@@ -387,6 +391,7 @@ _READERS: Mapping[str, Callable[[_Table, str], Any]] = {
     "publish_deny": _Table.patterns,
     "subscribe": _Table.queue_patterns,
     "subscribe_deny": _Table.queue_patterns,
+    "topic_admin": _Table.patterns,
     "registry_read": _Table.names,
     "registry_read_deny": _Table.names,
     "registry_write": _Table.names,

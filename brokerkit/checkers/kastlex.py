@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.logger import Logger
 
-from brokerkit.checkers.kastlex_actions import ACTIONS, WITHOUT_NAME
+from brokerkit.checkers.kastlex_actions import ACTIONS, KNOWN, WITHOUT_NAME
 from brokerkit.checkers.known import BY_NAME, Known, Users, is_name
 from brokerkit.checkers.watched import Watched
 from brokerkit.checkers.yaml_entries import Value, Words, entries
@@ -177,7 +177,7 @@ class _Union:
         actions: dict[str, Access] = {}
         for action, value in values.items():
             at = _Spot(spot.path, value.line)
-            if action not in ACTIONS:
+            if action not in KNOWN:
                 self._unknown_action(at, name, action)
                 continue
             named = action not in WITHOUT_NAME
@@ -214,7 +214,7 @@ class _Union:
 
     def _unknown_action(self, at: _Spot, name: str, action: str) -> None:
         # For a few: looking for the nearest word takes long, and aliases can make very many unknown actions.
-        nearest = get_close_matches(action, ACTIONS, n=1) if len(self.complaints) < MOST_COMPLAINTS else []
+        nearest = get_close_matches(action, KNOWN, n=1) if len(self.complaints) < MOST_COMPLAINTS else []
         hint = f"did you mean {nearest[0]}?" if nearest else ""
         self._complain(str(at), f"{name!r}: {action}", Words("an unknown action"), f"one of {', '.join(ACTIONS)}", hint)
 

@@ -1,4 +1,4 @@
-"""What KastleX's permissions.yml can allow: thirteen actions, with names or without."""
+"""What KastleX's permissions.yml can allow: thirteen actions, with names or without, and five that KastleX lacks."""
 
 from __future__ import annotations
 
@@ -22,3 +22,13 @@ WITH_NAMES = {
 }
 
 ACTIONS = {**WITHOUT_NAME, **WITH_NAMES}
+
+BEYOND = {
+    "create_topic": "Create a topic.",
+    "alter_topic": "Change how a topic is kept.",
+    "delete_topic": "Delete a topic and all that is in it.",
+    "commit_group": "Read as a member of a consumer group, and commit its offsets.",
+    "reset_group": "Move a consumer group to other offsets, or delete it.",
+}
+
+KNOWN = {**ACTIONS, **BEYOND}

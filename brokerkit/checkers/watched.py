@@ -93,6 +93,20 @@ class Watched(InMemory, Service):
             self.broken = True
             log.failure("{source}: not read again because of a bug", source=self.source)
 
+    def taken(self) -> Deferred[None]:
+        """Give a Deferred that is done when what is being read has been taken, or cannot be."""
+        done: Deferred[None] = Deferred()
+        if self._work is None:
+            done.callback(None)
+            return done
+
+        def pass_on(result: object) -> object:
+            done.callback(None)
+            return result
+
+        self._work.addBoth(pass_on)
+        return done
+
     def _signatures(self) -> tuple[Signature, ...]:
         return tuple(signature(os.stat(path)) for path in self.paths)  # noqa: PTH116  as in read
 

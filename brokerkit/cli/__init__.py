@@ -29,6 +29,14 @@ COMMANDS = {
     "bpbroker": "brokerkit.cli.bpbroker:bpbroker",
     "bpclient": "brokerkit.cli.bpclient:bpclient",
     "links": "brokerkit.cli.links:links",
+    "kastlex": "brokerkit.cli.kastlex:kastlex",
+    "token": "brokerkit.cli.token:token",
+    "hashpw": "brokerkit.cli.hashpw:hashpw",
+    "log": "brokerkit.cli.log:log",
+    "topic": "brokerkit.cli.topic:topic",
+    "produce": "brokerkit.cli.produce:produce",
+    "consume": "brokerkit.cli.consume:consume",
+    "group": "brokerkit.cli.group:group",
 }
 
 

@@ -166,7 +166,10 @@ def _hash_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-PATTERN_OPTIONS = ("publish", "subscribe", "publish_deny", "subscribe_deny", "registry_read", "registry_write")
+PATTERN_OPTIONS = (
+    *("publish", "subscribe", "publish_deny", "subscribe_deny"),
+    *("registry_read", "registry_write", "topic_admin"),
+)
 
 
 def _responses(text: str | None) -> dict[str, float] | None:
@@ -200,6 +203,7 @@ def _record_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--protocol", "protocols", multiple=True, help="May come by this only; may be given again."),
         click.option("--registry-read", **name, help="May read this entry; web-* for many, * for all."),
         click.option("--registry-write", **name, help="May write this entry; may be given again."),
+        click.option("--topic-admin", **pattern, help="May create, alter and delete kept topics of this name."),
         click.option("--nkey", metavar="U...", help="The public nkey of a NATS client."),
         click.option("--certificate", metavar="NAME", help="The name in a client certificate."),
         click.option("--owner", help="For people to read."),

@@ -54,8 +54,8 @@ def test_allowed(place: Path) -> None:
         "  because:     the literal name 'honeypot.dionaea' allows it",
         f"  where:       {place}/users.json:5",
         f"  source:      json:{place}/users.json",
-        "  in kafka:    honeypot.dionaea",
         "  in hpfeeds:  dionaea",
+        "  in kafka:    honeypot.dionaea",
         "  in nats:     honeypot.dionaea",
     ]
 

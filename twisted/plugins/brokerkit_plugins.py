@@ -9,6 +9,7 @@ from twisted.application.service import ServiceMaker
 from brokerkit.checkers.plugins import anonymous, callout, database, env, json, jwt, kastlex, mongodb, sqlite, users
 from brokerkit.plugin import StreamProtocol
 from brokerkit.protocols.bpbroker.plugin import BpbrokerPlugin
+from brokerkit.protocols.kafka_rest.plugin import KafkaRestPlugin
 from brokerkit.protocols.nats.monitor.plugin import NatsMonitor
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "hpfeeds",
     "json",
     "jwt",
+    "kafka",
     "kastlex",
     "mongodb",
     "nats",
@@ -61,3 +63,4 @@ nats_websocket = StreamProtocol(
 )
 
 nats_monitor = NatsMonitor()
+kafka = KafkaRestPlugin()

@@ -1,0 +1,38 @@
+"""The second dialect: Confluent's REST API v2, with what clients of v1 still ask for, put together from its parts.
+
+Its paths are told apart from the others' by how they begin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from brokerkit.protocols.kafka_rest.confluent_consumers import Consumers
+from brokerkit.protocols.kafka_rest.confluent_errors import shown
+from brokerkit.protocols.kafka_rest.confluent_instances import instances
+from brokerkit.protocols.kafka_rest.confluent_reading import Reading
+from brokerkit.protocols.kafka_rest.confluent_topics import Topics
+
+if TYPE_CHECKING:
+    from brokerkit.protocols.kafka_rest.service import KafkaRest
+    from brokerkit.web import Answer, Problem, Route
+
+HERE = ("topics", "consumers", "brokers")
+
+
+def routes(service: KafkaRest) -> tuple[Route, ...]:
+    """Give the routes."""
+    kept = instances(service.broker)
+    reading = Reading(service.log, service.broker.groups, kept, service.broker.reactor)
+    reading.names = service.shown
+    return (*Topics(service).routes(), *Consumers(service, kept, reading).routes())
+
+
+def is_confluent(path: bytes) -> bool:
+    """Say whether a path is one of Confluent's, whether there is a route for it or not."""
+    return path.split(b"/", 2)[1:2] in ([name.encode()] for name in HERE)
+
+
+def refused(problem: Problem) -> Answer:
+    """Give a problem in Confluent's words."""
+    return shown(problem)
