@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import crowd, idle, login, loop, memory, registry, reload, secure, sensors, stall, throughput
+from bench import crowd, idle, kept, log, login, loop, memory, registry, reload, secure, sensors, stall, throughput
 from bench.cast import PROTOCOLS
 from bench.contest import Options, say
 from bench.table import Section, as_json, markdown, write
@@ -33,9 +33,12 @@ SCENARIOS: dict[str, tuple[str, Callable[[str, Options], list[Row]]]] = {
     "stall": ("A reader that has stopped", stall.stalled_scenario),
     "slow": ("A slow but steady reader", stall.slow_scenario),
     "registry": ("The registry over HTTPS", registry.scenario),
+    "kept": ("Kept topics", kept.scenario),
+    "log": ("The log over HTTP", log.scenario),
 }
-ITS_OWN = {"registry": ("bpbroker",)}  # scenarios that are about another protocol than those of messages
-EVERY = (*PROTOCOLS, "bpbroker")
+# Scenarios that are about another protocol than those of messages.
+ITS_OWN = {"registry": ("bpbroker",), "kept": ("kept",), "log": ("kafka",)}
+EVERY = (*PROTOCOLS, "bpbroker", "kept", "kafka")
 FILES = 16384  # open at once: five thousand connections, on both sides
 
 

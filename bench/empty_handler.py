@@ -1,7 +1,7 @@
-"""``python -m bench.empty_handler``: twisted.web over TLS with a handler that does nothing, to measure beside.
+"""``python -m bench.empty_handler``: twisted.web with a handler that does nothing, to measure beside.
 
-It answers every request with 200 and a few bytes, as a registry would if it had nothing to do.  Its certificate is of
-the same kind as brokerkit's own, in the working directory.
+It answers every request with 200 and a few bytes, as a registry would if it had nothing to do; over TLS, with a
+certificate of the same kind as brokerkit's own in the working directory, or with ``--plain`` without.
 """
 
 from __future__ import annotations
@@ -40,18 +40,26 @@ class Empty(Resource):
 
 def main() -> None:
     """Listen at a port of the kernel's choice, and say which."""
-    here = Path.cwd()
-    certificate.provide(here, (), time.time())
-    key, cert = certificate.paths(here)
     Factory.noisy = False
 
     def listening(port: IListeningPort) -> None:
         sys.stdout.write(f"empty listening on 127.0.0.1:{port.getHost().port}\n")
         sys.stdout.flush()
 
-    endpoint = serverFromString(reactor, f"ssl:port=0:interface=127.0.0.1:privateKey={key}:certKey={cert}")
+    endpoint = serverFromString(reactor, _plain() if "--plain" in sys.argv else _secure())
     endpoint.listen(Site(Empty())).addCallback(listening)
     reactor.run()  # type: ignore[attr-defined]
+
+
+def _plain() -> str:
+    return "tcp:port=0:interface=127.0.0.1"
+
+
+def _secure() -> str:
+    here = Path.cwd()
+    certificate.provide(here, (), time.time())
+    key, cert = certificate.paths(here)
+    return f"ssl:port=0:interface=127.0.0.1:privateKey={key}:certKey={cert}"
 
 
 if __name__ == "__main__":

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import selectors
 import ssl
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.contest import Measure, Row, contest
+from bench.disk import SYNC, file_system, sync
 from bench.links import LIMIT
 from bench.servers import brokers, hall
 from bench.speak_https import Line, rate, request
@@ -39,7 +37,6 @@ RATE = Measure("requests", "1/s")
 CORE = Measure("requests for each second of the server's processor", "")
 SLOWEST = Measure("until the last one has it", "ms", compared=False)
 WORK = Measure("processor time of the server", "ms", compared=False)
-SYNC = Measure("4 KiB written and synced alone", "ms", compared=False)
 
 GET = request("POST", "/services/Get/?access_key=&name=bench-7")
 OURS = "brokerkit"
@@ -58,7 +55,7 @@ def scenario(protocol: str, options: Options) -> list[Row]:
         count = QUICK_WATCHERS if options.quick else WATCHERS
         case = f"{count} watchers of one key"
         rows += contest(case, [ours], [SLOWEST, WORK], lambda server: _watch(server, count))
-        rows += contest(f"the disk ({_file_system()})", [ours], [SYNC], lambda _: {SYNC: _sync()})
+        rows += contest(f"the disk ({file_system()})", [ours], [SYNC], lambda _: {SYNC: sync()})
     return rows
 
 
@@ -195,27 +192,3 @@ def _chunks(connection: ssl.SSLSocket) -> Iterator[bytes]:
             yield chunk
         msg = "a watcher was cut off"
         raise BenchError(msg)
-
-
-# -- the disk -----------------------------------------------------------------------------------------------------
-
-
-def _file_system() -> str:
-    """Give the kind of the file system that the registry lies on."""
-    place = os.path.realpath(tempfile.gettempdir())
-    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
-    found = [(where, kind) for where, kind in mounts if where == "/" or f"{place}/".startswith(f"{where}/")]
-    return max(found, key=lambda one: len(one[0]), default=("", "unknown"))[1]
-
-
-def _sync() -> float:
-    """Give how long a small write takes until it is on disk, in ms: the median of some."""
-    times = []
-    with tempfile.NamedTemporaryFile(prefix="bench-") as file:
-        for _ in range(50):
-            start = time.perf_counter()
-            file.write(bytes(4096))
-            file.flush()
-            os.fdatasync(file.fileno())
-            times.append((time.perf_counter() - start) * 1000)
-    return sorted(times)[len(times) // 2]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 START_LIMIT = 15.0  # seconds
 STOP_LIMIT = 3.0
+EVERYTHING = "anonymous:publish=>:subscribe=>"
+LISTEN = '[[listen]]\nprotocol = "{}"\nendpoint = "tcp:port=0:interface=127.0.0.1"\n'
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Broker:
     announces: str = ""
     """Regular expression that finds the port in the log; without one, we choose ``{port}``."""
     version: str = ""
+    configuration: str = ""
+    """What stands in ``broker.toml`` in its directory; nothing if it is empty."""
 
     @property
     def title(self) -> str:
@@ -62,6 +67,8 @@ class Server:
     broker: Broker
     port: int = 0
     pid: int = 0
+    ports: dict[str, int] = field(default_factory=dict)
+    """All that it says it listens on, by protocol."""
     absent: str = ""
 
     def memory(self, key: str = "VmRSS") -> float:
@@ -82,6 +89,11 @@ def brokers(protocol: str, users: str = "") -> list[Broker]:
     """Return brokerkit and its peer for a protocol, installed or not; *users* is another source than usual."""
     if protocol == "bpbroker":
         return [_registry(), _empty_handler()]
+    if protocol == "kafka":
+        return [_keeping("brokerkit", protocol, ["kafka"], ["log.>"]), _empty_handler("--plain", protocol)]
+    if protocol == "kept":
+        topics = [topic.decode() for topic in cast.TOPICS]  # but not what the generator's readers are told by
+        return [_keeping("kept", "nats", ["nats", "kafka"], topics), _keeping("not kept", "nats", ["nats"], [])]
     if protocol == "nats":
         return [_brokerkit("nats", users or "anonymous"), _nats_server()]
     return [_brokerkit("hpfeeds", users or "env"), _hpfeeds_broker(users or "env")]
@@ -123,12 +135,27 @@ def _registry() -> Broker:
     )
 
 
-def _empty_handler() -> Broker:
+def _keeping(name: str, protocol: str, listeners: list[str], topics: list[str]) -> Broker:
+    """Return brokerkit with these listeners; the first one's port is the server's.  The topics are kept, if any."""
+    listen = "".join(LISTEN.format(one) for one in listeners)
+    keep = f'[[keep]]\nstream = "bench"\ntopics = {json.dumps(topics)}\n' if topics else ""
+    return Broker(
+        name,
+        protocol,
+        _which(BIN / "twistd", "twistd"),
+        ("-n", "--pidfile=", "brokerkit", "--config", "broker.toml"),
+        announces=rf"{protocol} listening on \S+:(\d+).*brokerkit ready",
+        version=_distribution("brokerkit"),
+        configuration=f'data_dir = "data"\nauth = ["{EVERYTHING}"]\n{keep}{listen}',
+    )
+
+
+def _empty_handler(flag: str = "--secure", protocol: str = "bpbroker") -> Broker:
     return Broker(
         "empty handler",
-        "bpbroker",
+        protocol,
         Path(sys.executable),
-        ("-m", "bench.empty_handler"),
+        ("-m", "bench.empty_handler", flag),
         announces=r"empty listening on \S+:(\d+)",
         version=f"of Twisted {_distribution('twisted')}",
     )
@@ -207,6 +234,8 @@ def _process(broker: Broker, folder: str) -> Iterator[Server]:
     command = [str(broker.program), *(part.format(**ports) for part in broker.arguments)]
     settings = os.environ | cast.environment() | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     log = Path(folder, "log")
+    if broker.configuration:
+        Path(folder, "broker.toml").write_text(broker.configuration)
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=folder, env=settings, stdout=output, stderr=subprocess.STDOUT)
     try:
@@ -223,6 +252,8 @@ def _started(server: Server, process: subprocess.Popen[bytes], log: Path) -> Ser
             found = re.search(server.broker.announces, log.read_text(errors="replace"), re.DOTALL)
             if found:
                 server.port = int(found[1])
+                said = re.findall(r"(\w+) listening on \S+:(\d+)", log.read_text(errors="replace"))
+                server.ports = {name: int(port) for name, port in said}
                 return server
         elif _accepts(server.port):
             return server

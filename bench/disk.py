@@ -1,0 +1,33 @@
+"""What the disk takes below the temporary directory, where the brokers write; ``TMPDIR`` chooses another one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from bench.contest import Measure
+
+SYNC = Measure("4 KiB written and synced alone", "ms", compared=False)
+
+
+def file_system() -> str:
+    """Give the kind of the file system."""
+    place = os.path.realpath(tempfile.gettempdir())
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    found = [(where, kind) for where, kind in mounts if where == "/" or f"{place}/".startswith(f"{where}/")]
+    return max(found, key=lambda one: len(one[0]), default=("", "unknown"))[1]
+
+
+def sync() -> float:
+    """Give how long a small write takes until it is on disk, in ms: the median of some."""
+    times = []
+    with tempfile.NamedTemporaryFile(prefix="bench-") as file:
+        for _ in range(50):
+            start = time.perf_counter()
+            file.write(bytes(4096))
+            file.flush()
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - start) * 1000)
+    return sorted(times)[len(times) // 2]
