@@ -138,8 +138,7 @@ def _become(listener: Listener, listen: Listen) -> None:
     settings: Any = listen.settings
     spellings: Any = listener.shared.spellings
     listener.become(listen, settings)
-    spellings.max_payload, spellings.max_line = settings.max_payload, settings.max_control_line
-    spellings.known.clear()
+    spellings.follow(settings.max_payload, settings.max_control_line)
     listener.shared.spellings = spellings
     for session in list(listener.sessions):
         one: Any = session

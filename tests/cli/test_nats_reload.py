@@ -155,6 +155,17 @@ def test_limits_of_those_who_are_here(start: type[Running]) -> None:
     assert b'"max_payload":50' in broker.connect("nats").take()
 
 
+def test_shorter_lines_of_those_who_are_here(start: type[Running]) -> None:
+    """A smaller limit of control lines holds at once, also for subscriptions that come in rows."""
+    broker = start("max_control_line: 1k")
+    peer = broker.nats()
+    long = b"SUB " + b"x" * 100 + b" 1\r\n"
+    assert ask(broker, peer, b"SUB a 0\r\n" + long.removesuffix(b"\r\n")) == b""
+    broker.reload("max_control_line: 50")
+    peer.send(b"SUB b 2\r\n" + long)
+    assert peer.take() == b"-ERR 'maximum control line exceeded'\r\n"
+
+
 def test_fewer_connections(start: type[Running]) -> None:
     """The newest of those who are too many are told and closed."""
     broker = start("max_connections: 9")

@@ -108,9 +108,14 @@ class Spellings:
     def __init__(self, prefix: bytes, max_payload: int, max_line: int) -> None:
         """Begin with none."""
         self.prefix = prefix
+        self.known: dict[bytes, Spelling] = {}
+        self.follow(max_payload, max_line)
+
+    def follow(self, max_payload: int, max_line: int) -> None:
+        """Hold everything against other limits from now on, also control lines that have been seen."""
         self.max_payload = max_payload
         self.max_line = max_line
-        self.known: dict[bytes, Spelling] = {}
+        self.known.clear()
         # SUBs in a row as clients spell them, each shorter than any that is too long.  The repeats give nothing back
         # ("++", "}+"), so that the search takes neither time nor memory beyond what it reads.
         word = rb"[^\s]{1,%d}+" % max(max_line // 4, 1)
