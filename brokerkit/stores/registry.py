@@ -17,15 +17,16 @@ import sqlite3
 import time
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import attrs
 
 from brokerkit.errors import OperatorError
 from brokerkit.registry.words import Change, Entry, NoRoom, Unwritable
+from brokerkit.stores import sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 MARK = 0x62_6B_72_67  # "bkrg": SQLite's application_id says whose the file is
@@ -33,7 +34,6 @@ SCHEMA = 1
 PATIENCE = 5.0  # seconds to wait for a lock; nobody else should have one
 LEAP = 1_000_000  # revisions that a restored store begins later, so that none is given twice
 WAL = 16 * 1024 * 1024  # bytes that the log beside the file is cut down to
-DAMAGED = "is damaged"
 RESTORE = "; `brokerkit bpbroker restore"
 
 _TABLES = """
@@ -66,18 +66,6 @@ insert into counter values (0);
 _PUT = "insert or replace into entries values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _CHANGE = "insert into changes values (?, ?, ?, ?, ?, ?, ?, ?)"
 
-_REASONS = {
-    "SQLITE_BUSY": "another program has locked it; is another broker running with this data directory?",
-    "SQLITE_LOCKED": "another program has locked it; is another broker running with this data directory?",
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_NOTADB": "is no SQLite database",
-    "SQLITE_CORRUPT": DAMAGED,
-    "SQLITE_READONLY": "cannot be written to",
-    "SQLITE_CANTOPEN": "cannot be opened",
-    "SQLITE_IOERR": "cannot be read or written: the disk reports an error",
-    "SQLITE_PERM": "cannot be opened: permission denied",
-}
-_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the latter: no room for the index of the log
 _BACKUP = re.compile(r"\.\d{8}T\d{6}Z(-\d+)?\Z", re.ASCII)
 
 
@@ -106,26 +94,13 @@ class Stored:
     changes: Sequence[tuple[Change, int]]
 
 
-def _said(error: sqlite3.Error, path: Path) -> str:
-    code = getattr(error, "sqlite_errorname", "")
-    text = next((text for name, text in _REASONS.items() if code.startswith(name)), str(error))
-    return text + _remedy(path) if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) else text
-
-
 def _remedy(path: Path) -> str:
     """Give the command that helps where a file is damaged."""
     return f"{RESTORE} --data-dir {shlex.quote(str(path.absolute().parent))}` puts back the latest backup"
 
 
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turn whatever SQLite and the system say into the one line that the operator reads."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise OperatorError(f"{path}: {_said(error, path)}") from None
-    except OSError as error:
-        raise OperatorError(f"{path}: {error.strerror or error}") from None
+def _one_line(path: Path) -> AbstractContextManager[None]:
+    return sqlite_file.one_line(path, sqlite_file.with_remedy(_remedy(path)))
 
 
 class RegistryStore:
@@ -141,8 +116,7 @@ class RegistryStore:
         """Open the file, or make it; raise ``OperatorError`` for one that is not a registry's, or is damaged."""
         with _one_line(path):
             if make:
-                with suppress(FileExistsError):
-                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+                sqlite_file.make_file(path)
             elif not path.exists():
                 raise OperatorError(f"{path}: there is no such registry")
             connection = _connect(path)
@@ -184,7 +158,7 @@ class RegistryStore:
 
     def _check_soundness(self) -> None:
         if self._connection.execute("pragma integrity_check(1)").fetchone()[0] != "ok":
-            raise OperatorError(f"{self.path}: {DAMAGED}{_remedy(self.path)}")
+            raise OperatorError(f"{self.path}: {sqlite_file.DAMAGED}{_remedy(self.path)}")
 
     def _pragma(self, name: str) -> Any:  # noqa: ANN401  a number or a word
         return self._connection.execute(f"pragma {name}").fetchone()[0]
@@ -238,9 +212,8 @@ class RegistryStore:
             with self._whole():
                 self._write(commit)
         except sqlite3.Error as error:
-            text = f"{_said(error, self.path).partition(RESTORE)[0]}, and nothing was written"  # peers see it: no path
-            full = getattr(error, "sqlite_errorname", "").startswith(_FULL)
-            raise (NoRoom(text) if full else Unwritable(text)) from None
+            text = f"{sqlite_file.said(error)}, and nothing was written"  # peers see it: no path
+            raise (NoRoom(text) if sqlite_file.is_full(error) else Unwritable(text)) from None
 
     def _write(self, commit: Commit) -> None:
         execute, many = self._connection.execute, self._connection.executemany
@@ -275,8 +248,9 @@ class RegistryStore:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # SQLite is not to make a file: it would be readable by others.
-    address = f"file:{quote(os.fsencode(path.absolute()))}?mode=rw"
-    return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(
+        sqlite_file.address(path), uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+    )
 
 
 _IN_CHANGE = 9  # fields of an entry beside its name and data
@@ -303,15 +277,6 @@ def _row(entry: Entry, text: str) -> tuple[Any, ...]:
 def _change_row(change: Change, text: str) -> tuple[Any, ...]:
     rest = json.dumps(_rest(change.entry))
     return (change.revision, change.operation, change.name, change.ts, change.by, change.ip, rest, text)
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or what stands in a directory, is on disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 # -- backups that are rotated, and putting one back -------------------------------------------------------------------
@@ -344,9 +309,9 @@ def copy(path: Path, target: Path) -> None:
             with closing(_connect(path)) as source, closing(sqlite3.connect(draft, isolation_level=None)) as fresh:
                 source.backup(fresh)
                 fresh.execute("pragma journal_mode = delete")  # one file, without a log beside it
-            _to_disk(draft)
+            sqlite_file.to_disk(draft)
             draft.replace(target)
-            _to_disk(target.parent)
+            sqlite_file.to_disk(target.parent)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -423,9 +388,9 @@ def _put_back(path: Path, backup: Path) -> None:
             finally:
                 source.close()
             _put_aside(path)
-            _to_disk(fresh)
+            sqlite_file.to_disk(fresh)
             fresh.replace(path)
-            _to_disk(path.parent)
+            sqlite_file.to_disk(path.parent)
         finally:
             for old in _with_companions(fresh):
                 old.unlink(missing_ok=True)

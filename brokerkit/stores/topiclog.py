@@ -18,18 +18,19 @@ import json
 import os
 import shlex
 import sqlite3
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote
 
 import attrs
 
 from brokerkit.errors import OperatorError
 from brokerkit.log.codec import Row, is_sound
 from brokerkit.log.words import NoRoom, Topic, TopicSettings, Unwritable
+from brokerkit.stores import sqlite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 MARK = 0x62_6B_6C_67  # "bklg": SQLite's application_id says whose the file is
@@ -38,7 +39,6 @@ PAGE = 8192
 PATIENCE = 5.0  # seconds to wait for a lock; nobody else should have one
 CACHE = 8 * 1024 * 1024
 WAL = 64 * 1024 * 1024
-DAMAGED = "is damaged"
 REPAIR = "; `brokerkit log repair"
 
 TABLES = """
@@ -98,20 +98,6 @@ create table answers (
     primary key (kind, key)
 ) without rowid;
 """
-
-_REASONS = {
-    "SQLITE_BUSY": "another program has locked it; is another broker running with this data directory?",
-    "SQLITE_LOCKED": "another program has locked it; is another broker running with this data directory?",
-    "SQLITE_FULL": "the disk is full",
-    "SQLITE_NOTADB": "is no SQLite database",
-    "SQLITE_CORRUPT": DAMAGED,
-    "SQLITE_READONLY": "cannot be written to",
-    "SQLITE_CANTOPEN": "cannot be opened",
-    "SQLITE_IOERR": "cannot be read or written: the disk reports an error",
-    "SQLITE_PERM": "cannot be opened: permission denied",
-}
-_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the latter: no room for the index of the WAL
-_BROKEN = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
 class Numbers(NamedTuple):
@@ -193,52 +179,27 @@ class Trimmed:
     oldest: int
 
 
-def said(error: sqlite3.Error, path: Path | None) -> str:
-    """Give what SQLite says in words, with the command that helps where a file is damaged."""
-    code = getattr(error, "sqlite_errorname", "")
-    text = next((text for name, text in _REASONS.items() if code.startswith(name)), str(error))
-    return text + remedy(path) if code.startswith(_BROKEN) and path is not None else text
-
-
 def remedy(path: Path) -> str:
     """Give the command that helps where a file is damaged."""
     return f"{REPAIR} --data-dir {shlex.quote(str(path.absolute().parent))}` keeps what can be read of it"
 
 
-@contextmanager
-def one_line(path: Path | None) -> Iterator[None]:
+def words(path: Path | None) -> Mapping[str, str]:
+    """Give the words for what goes wrong with a log."""
+    return sqlite_file.WORDS if path is None else sqlite_file.with_remedy(remedy(path))
+
+
+def one_line(path: Path | None) -> AbstractContextManager[None]:
     """Turn whatever SQLite and the system say into the one line that the operator reads."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise OperatorError(f"{path}: {said(error, path)}") from None
-    except OSError as error:
-        raise OperatorError(f"{path}: {error.strerror or error}") from None
+    return sqlite_file.one_line(path, words(path))
 
 
 def connect(path: Path | None, cache: int = CACHE) -> sqlite3.Connection:
     """Give a connection to a file that is there, or to a log in memory."""
-    # SQLite is not to make a file: it would be readable by others.
-    address = f"file:{quote(os.fsencode(path.absolute()))}?mode=rw" if path is not None else "file::memory:"
+    address = sqlite_file.address(path) if path is not None else "file::memory:"
     made = sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
     made.execute(f"pragma cache_size = -{cache // 1024}")
     return made
-
-
-def make_file(path: Path) -> None:
-    """Make an empty file for the owner's eyes alone, unless there is one; it is there after a crash, too."""
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        to_disk(path.absolute().parent)
-
-
-def to_disk(path: Path) -> None:
-    """Wait until a file, or what stands in a directory, is on disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 class Lock:
@@ -288,7 +249,7 @@ class TopicLogStore:
             lock = None
             if path is not None:
                 if make:
-                    make_file(path)
+                    sqlite_file.make_file(path)
                 elif not path.exists():
                     raise OperatorError(f"{path}: there is no such log")
                 lock = Lock(path)
@@ -387,7 +348,7 @@ class TopicLogStore:
         found = Row(*row)
         if not is_sound(found) or found.last >= numbers.next:
             where = f"topic {topic.name.decode(errors='replace')!r}, partition {numbers.number}"
-            raise OperatorError(f"{self.path}: {DAMAGED}: the last batch of {where}{self._remedy()}")
+            raise OperatorError(f"{self.path}: {sqlite_file.DAMAGED}: the last batch of {where}{self._remedy()}")
 
     def _remedy(self) -> str:
         return remedy(self.path) if self.path is not None else ""
@@ -402,9 +363,8 @@ class TopicLogStore:
             with whole(connection):
                 yield connection
         except sqlite3.Error as error:
-            text = f"{said(error, None)}, and nothing was written"  # peers see it: no path
-            full = getattr(error, "sqlite_errorname", "").startswith(_FULL)
-            raise (NoRoom(text) if full else Unwritable(text)) from None
+            text = f"{sqlite_file.said(error)}, and nothing was written"  # peers see it: no path
+            raise (NoRoom(text) if sqlite_file.is_full(error) else Unwritable(text)) from None
 
     def commit(self, commit: Commit) -> None:
         """Write all of it, on disk when this returns, or nothing.
@@ -574,9 +534,8 @@ class TopicLogStore:
         try:
             _, pages, _ = connection.execute(f"pragma wal_checkpoint({mode})").fetchone()
         except sqlite3.Error as error:
-            full = getattr(error, "sqlite_errorname", "").startswith(_FULL)
-            text = said(error, None)
-            raise (NoRoom(text) if full else Unwritable(text)) from None
+            text = sqlite_file.said(error)
+            raise (NoRoom(text) if sqlite_file.is_full(error) else Unwritable(text)) from None
         return max(int(pages), 0) * PAGE
 
     # -- reading ------------------------------------------------------------------------------------------------------
@@ -591,7 +550,7 @@ class TopicLogStore:
         try:
             yield reader
         except sqlite3.Error as error:
-            raise Unwritable(f"the log cannot be read: {said(error, None)}") from None
+            raise Unwritable(f"the log cannot be read: {sqlite_file.said(error)}") from None
         finally:
             if self._closed:
                 reader.close()

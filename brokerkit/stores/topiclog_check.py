@@ -15,7 +15,8 @@ import attrs
 
 from brokerkit.errors import OperatorError
 from brokerkit.log.codec import Batch, Corrupt, Row, is_sound
-from brokerkit.stores.topiclog import check_mark, connect, one_line, said, to_disk
+from brokerkit.stores.sqlite_file import said, to_disk
+from brokerkit.stores.topiclog import check_mark, connect, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def check(path: Path, progress: Callable[[int], None] = lambda _: None) -> Check
                 _check_part(connection, place, found, progress)
             found.topics = connection.execute("select count(*) from topics").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            found.note(f"the file cannot be read to its end: {said(error, None)}")
+            found.note(f"the file cannot be read to its end: {said(error)}")
     return found
 
 

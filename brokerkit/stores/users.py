@@ -10,17 +10,17 @@ SQLite puts beside it get the same mode.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import quote
 
 from brokerkit.checkers.entry import ITS_OWN, Entry, read
 from brokerkit.errors import ConfigError, OperatorError
+from brokerkit.stores import sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -37,16 +37,12 @@ create table users (
 )
 """
 
-_REASONS = {
+_WORDS = {
+    **sqlite_file.WORDS,
     "SQLITE_BUSY": "another program has locked it; try again",
     "SQLITE_LOCKED": "another program has locked it; try again",
     "SQLITE_FULL": "the disk is full, and nothing was changed",
-    "SQLITE_NOTADB": "is no SQLite database",
     "SQLITE_CORRUPT": "is damaged; put back a copy",
-    "SQLITE_READONLY": "cannot be written to",
-    "SQLITE_CANTOPEN": "cannot be opened",
-    "SQLITE_IOERR": "cannot be read or written: the disk reports an error",
-    "SQLITE_PERM": "cannot be opened: permission denied",
 }
 
 
@@ -58,17 +54,8 @@ class NoSuchUser(OperatorError):
     """There is no user of that name."""
 
 
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turn whatever SQLite and the system say into the one line that the operator reads."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorname", "")
-        said = next((text for name, text in _REASONS.items() if code.startswith(name)), str(error))
-        raise OperatorError(f"{path}: {said}") from None
-    except OSError as error:
-        raise OperatorError(f"{path}: {error.strerror or error}") from None
+def _one_line(path: Path) -> AbstractContextManager[None]:
+    return sqlite_file.one_line(path, _WORDS)
 
 
 class UserStore:
@@ -89,13 +76,10 @@ class UserStore:
         """
         with _one_line(path):
             if make:
-                with suppress(FileExistsError):
-                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+                sqlite_file.make_file(path)
             elif not path.exists():
                 raise OperatorError(f"{path}: there is no such store of users; `brokerkit user add` makes it")
-            # SQLite is not to make a file: it would be readable by others.
-            address = f"file:{quote(os.fsencode(path.absolute()))}?mode=rw"
-            connection = sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None)
+            connection = sqlite3.connect(sqlite_file.address(path), uri=True, timeout=patience, isolation_level=None)
             store = cls(path, connection)
             try:
                 store._prepare(first)
