@@ -81,16 +81,3 @@ class OnDevice:
         made = DevicePort(self._device, port, factory, backlog, interface, self._reactor)
         made.startListening()
         return made
-
-    def listenSSL(
-        self,
-        port: int,
-        factory: Any,  # noqa: ANN401  as in Twisted
-        contextFactory: Any,  # noqa: ANN401, N803
-        backlog: int = 50,
-        interface: str = "",
-    ) -> IListeningPort:
-        """Listen for TLS, likewise."""
-        from twisted.protocols.tls import TLSMemoryBIOFactory  # only TLS needs it, and it is slow to load
-
-        return self.listenTCP(port, TLSMemoryBIOFactory(contextFactory, False, factory), backlog, interface)

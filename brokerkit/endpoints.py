@@ -25,11 +25,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 from twisted.internet.abstract import isIPv6Address
 from twisted.internet.endpoints import (
-    SSL4ServerEndpoint,
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     serverFromString,
-    wrapServerTLS,
 )
 
 from brokerkit.device import DeviceUnusable, OnDevice, wrong_device
@@ -467,7 +465,7 @@ def _tls(
     served = renewal.pair(key, cert, chain, clients)
     port, interface, backlog = int(given["port"]), given.get("interface", ALL), int(given.get("backlog", BACKLOG))
     below = TCP4ServerEndpoint(reactor, port, backlog, interface)
-    return Opening(SSL4ServerEndpoint(reactor, port, served, backlog, interface), below, served)
+    return _secured(below, served, reactor)
 
 
 def _tls_directory(
@@ -480,7 +478,13 @@ def _tls_directory(
     port, interface, backlog = int(given.get("port", 443)), given.get("interface", "::"), given.get("backlog", BACKLOG)
     below = TCP6ServerEndpoint(reactor, port, int(backlog), interface)
     served = renewal.directory(given["path"], clients)
-    return Opening(wrapServerTLS(served, below, reactor), below, served)
+    return _secured(below, served, reactor)
+
+
+def _secured(below: IStreamServerEndpoint, served: Served, reactor: Any) -> Opening:  # noqa: ANN401  any reactor
+    from brokerkit.tls_layer import Secured  # only TLS needs it, and it is slow to load
+
+    return Opening(Secured(below, served, reactor), below, served)
 
 
 def _as_hpfeeds_writes_it(given: dict[str, str]) -> dict[str, str]:

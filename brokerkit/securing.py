@@ -54,13 +54,13 @@ class Layers:
     def __init__(self, listener: Listener, terms: Terms) -> None:
         """Prepare it."""
         # Imported here: it is slow to load, and only TLS needs it.
-        from twisted.protocols.tls import TLSMemoryBIOFactory
+        from brokerkit.tls_layer import LayerFactory
 
-        self._factory = TLSMemoryBIOFactory(terms.served, False, listener.factory, clock=listener.clock)
+        self._factory = LayerFactory(terms.served, listener.factory, listener.clock)
 
     def above(self, transport: Any, protocol: Protocol) -> Any:  # noqa: ANN401  any transport; TLS
         """Put TLS above a connection, and beneath a protocol that knows the connection already."""
-        layer = self._factory.protocol(self._factory, protocol, False)
+        layer: Any = self._factory.layer(protocol)
         transport.protocol = layer
         layer.makeConnection(transport)
         return layer

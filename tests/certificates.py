@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from twisted.internet.address import IPv4Address
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from brokerkit.testing.memory import MemoryBroker, Peer
 
@@ -101,10 +100,7 @@ def client_context(authority: Authority, shown: str = "") -> ssl.SSLContext:
 
 
 def _wrapped(memory: MemoryBroker, port: int) -> Any:
-    """Give what makes the connections of a listener: Twisted wraps it in TLS, or that has been done already."""
-    for number, factory, options, *_ in memory.reactor.sslServers:
-        if number == port:
-            return TLSMemoryBIOFactory(options, False, factory, clock=memory.reactor)
+    """Give what makes the connections of a listener, with TLS."""
     return next(server[1] for server in memory.reactor.tcpServers if server[0] == port)
 
 

@@ -31,6 +31,7 @@ from twisted.trial.unittest import TestCase
 
 from brokerkit.endpoints import explain_bind_failure, server_endpoint, tune, where_bound
 from brokerkit.errors import ConfigError
+from brokerkit.tls_layer import LayerFactory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,8 +45,8 @@ def listening(text: str) -> tuple[Any, ...]:
     server_endpoint(text, memory, "nats").listen(Factory())
     if memory.unixServers:
         return ("unix", memory.unixServers[0][0])
-    kind, servers = ("ssl", memory.sslServers) if memory.sslServers else ("tcp", memory.tcpServers)
-    return kind, servers[0][0], servers[0][-1]
+    port, factory, *_, interface = memory.tcpServers[0]
+    return "tls" if isinstance(factory, LayerFactory) else "tcp", port, interface
 
 
 def complaint(text: str) -> str:
@@ -139,9 +140,9 @@ def test_both_grammars_are_read(text: str, expected: tuple[Any, ...]) -> None:
 def test_tls_as_hpfeeds_writes_it(pem: Callable[[str], str]) -> None:
     """With port= among keywords, tls: is a key and a certificate, on every address unless an interface is given."""
     files = f"key={pem('own.key')}:cert={pem('own.crt')}"
-    assert listening(f"tls:port=10000:{files}") == ("ssl", 10000, "0.0.0.0")  # noqa: S104
-    assert listening(f"tls:{files}:port=10000:interface=127.0.0.1") == ("ssl", 10000, "127.0.0.1")
-    assert listening(rf"tls:port=10000:{files}:chain={pem('other.crt')}:interface=\:\:1") == ("ssl", 10000, "::1")
+    assert listening(f"tls:port=10000:{files}") == ("tls", 10000, "0.0.0.0")  # noqa: S104
+    assert listening(f"tls:{files}:port=10000:interface=127.0.0.1") == ("tls", 10000, "127.0.0.1")
+    assert listening(rf"tls:port=10000:{files}:chain={pem('other.crt')}:interface=\:\:1") == ("tls", 10000, "::1")
 
 
 def test_tls_keys_have_hpfeeds_default_names(
@@ -152,17 +153,17 @@ def test_tls_keys_have_hpfeeds_default_names(
     assert complaint("tls:port=0").endswith("/cert.pem: No such file or directory)")
     for source, name in (("own.key", "key.pem"), ("own.crt", "cert.pem")):
         Path(name).write_bytes(Path(pem(source)).read_bytes())
-    assert listening("tls:port=0") == ("ssl", 0, "0.0.0.0")  # noqa: S104
+    assert listening("tls:port=0") == ("tls", 0, "0.0.0.0")  # noqa: S104
 
 
 def test_tls_and_ssl_as_twisted_writes_them(pem: Callable[[str], str]) -> None:
     """The forms with a directory of certificates, and with privateKey and certKey, are Twisted's own."""
-    assert listening(f"ssl:10000:privateKey={pem('own.key')}:certKey={pem('own.crt')}") == ("ssl", 10000, "")
+    assert listening(f"ssl:10000:privateKey={pem('own.key')}:certKey={pem('own.crt')}") == ("tls", 10000, "")
     directory = Path(pem("own.key")).parent / "served"
     directory.mkdir(exist_ok=True)
     (directory / "localhost.pem").write_text(Path(pem("own.key")).read_text() + Path(pem("own.crt")).read_text())
-    assert listening(f"tls:{directory}:10000") == ("tcp", 10000, "::")  # TLS is wrapped around the factory
-    assert listening(f"tls:path={directory}:port=10000") == ("tcp", 10000, "::")
+    assert listening(f"tls:{directory}:10000") == ("tls", 10000, "::")
+    assert listening(f"tls:path={directory}:port=10000") == ("tls", 10000, "::")
 
 
 # -- what is refused ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""HTTP for every protocol that speaks it: one table of routes on plain twisted.web, which also writes OpenAPI.
+"""HTTP for every protocol that speaks it: one table of routes, which also writes OpenAPI.
 
 A call gets an ``Asked`` and gives an ``Answer`` (or a coroutine, or a Deferred of one), a ``Stream`` for an answer that
 goes on, or raises a ``Problem``.  ``Site`` is the factory that is listened with, ``HttpListener`` a service that does.

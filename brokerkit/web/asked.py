@@ -13,9 +13,8 @@ from brokerkit.web.query import parse_query
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from twisted.web.http_headers import Headers
-
     from brokerkit.web.connection import Connection
+    from brokerkit.web.head import Headers
 
 
 @attrs.define(eq=False)
@@ -23,8 +22,9 @@ class Asked:
     """One request, read to its end.
 
     ``target`` is what stood in the request line, ``path`` and ``raw_query`` its parts before and behind the first
-    ``?``; all as they came.  ``values`` are the parts of the path that the route's template names, decoded.
-    ``address`` is the peer's host.  None of it is in the repr: there are secrets in queries and headers.
+    ``?``; all as they came.  ``headers`` are by their names in small letters.  ``values`` are the parts of the path
+    that the route's template names, decoded.  ``address`` is the peer's host.  None of it is in the repr: there are
+    secrets in queries and headers.
     """
 
     method: str
@@ -47,7 +47,7 @@ class Asked:
 
     def header(self, name: str) -> str:
         """Give the last header of that name, empty if there is none; what is no UTF-8 in it is replaced."""
-        found = self.headers.getRawHeaders(name.encode())
+        found = self.headers.get(name.encode())
         return found[-1].decode(errors="replace") if found else ""
 
     def json(self) -> Any:  # noqa: ANN401  any JSON

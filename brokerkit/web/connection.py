@@ -1,20 +1,27 @@
-"""One connection of HTTP/1.1: twisted.web's channel and request, with our limits and clocks.
+"""One connection of HTTP/1.1, with limits and clocks: it reads requests one after the other.
 
-A request has to be there, whole, within a time that does not begin anew with each byte.  What is too large or too late
-is told so, once, and then nothing more of it is kept.  While a request is being answered, no more than a few kilobytes
-of the next are held.  A peer that does not read what it asked for is cut off when the time of an idle one is over.
+A request has to be there, whole, within a time that does not begin anew with each byte.  What is too large, too late or
+no request is told so, once, and then nothing more is kept.  While a request is being answered, no more than a few
+kilobytes of the next are held.  A peer that does not read what it asked for is cut off when the time of an idle one is
+over.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from twisted.web.http import RESPONSES, HTTPChannel, Request
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
+from zope.interface import implementer
 
-from brokerkit.web.answer import Answer, Problem, Stream, in_one_line
+from brokerkit.straight import straight
+from brokerkit.web.answer import Problem
+from brokerkit.web.answer_head import answer_head
 from brokerkit.web.asked import Asked
+from brokerkit.web.chunks import Chunks
+from brokerkit.web.exchange import Exchange
+from brokerkit.web.head import Head, NoRequest, read_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,63 +29,81 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
     from twisted.python.failure import Failure
 
+    from brokerkit.web.flow import Flow
     from brokerkit.web.site import Site
 
 LINGER = 1.0  # seconds that a refused peer gets to read why, before the connection is closed
 GRACE = 5.0  # seconds that a closed connection gets to take its last bytes
-PIECES = 64  # chunks of what comes too early that are kept apart
-DIGITS = 18  # of a Content-Length
-WITHOUT_BODY = frozenset({204, 304})
+EARLY = 16 * 1024  # bytes of further requests that are held while one is being answered
+NEVER = float("inf")
+END = b"\r\n\r\n"
 
 _numbers = count(1)
 
 
-class Connection(HTTPChannel):
-    """One connection; ``key`` is a word that no other connection of this process has."""
+@implementer(IPushProducer)
+class Connection(Protocol):
+    """One connection; ``key`` is a word that no other connection of this process has.
 
-    abortTimeout = None  # type: ignore[assignment]
-    timeOut = None  # twisted's own clock begins anew with each byte
+    ``persistent`` says that it stays open behind the answer that is under way, ``full`` that the peer does not take
+    what was written.  ``flow`` is the stream that is under way.
+    """
 
     def __init__(self, site: Site, host: str) -> None:
         """Belong to that site; ``host`` is the peer's address, empty if it has none."""
-        super().__init__()  # type: ignore[no-untyped-call]
         self.site = site
         self.host = host
         self.key = f"connection {next(_numbers)}"
-        self.requestFactory = self._exchange  # type: ignore[assignment]
-        self.MAX_LENGTH = self.totalHeadersSize = site.bounds.head_bytes
         self.inside = False
         self.refused = False
+        self.persistent = True
+        self.full = False
+        self.flow: Flow | None = None
+        self.write: Callable[[bytes], None]
+        self._held = bytearray()
+        self._looked = 0  # bytes of it that have no end of a head in them
+        self._head: Head | None = None  # of the request whose body is being read
+        self._body = bytearray()
+        self._chunks: Chunks | None = None
+        self._exchange: Exchange | None = None  # what is being answered
+        self._reading = False
         self._begun = False  # a request has begun to come
-        self._moment = float("inf")
+        self._moment = NEVER
         self._alarm: IDelayedCall | None = None
         self._closing = False
-        self._untaken: Exchange | None = None  # whose answer waits to be taken
         self._lost: dict[object, Callable[[], None]] = {}
         self._receive: Callable[[bytes], None] | None = None  # what speaks here now, in place of HTTP
-
-    def _exchange(self, _: object, queued: int = 0) -> Exchange:  # noqa: ARG002  twisted.web gives it
-        return Exchange(self)
 
     # -- beginning and end --------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """Let it in, or say that there is no room."""
-        super().connectionMade()  # type: ignore[no-untyped-call]
+        transport: Any = self.transport
+        self.write = straight(transport).write
+        transport.registerProducer(self, True)
         self.inside = self.site.opened(self)
         if self.inside:
             self._within(self.site.bounds.head)
         else:
             self.refuse(503, "Too Many Connections", "try again later")
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: ARG002
         """Tell everybody who waits for it."""
-        self._moment = float("inf")
+        self._moment = NEVER
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
         self._alarm = None
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        self._held.clear()
+        self._body.clear()
+        self._closing = True
+        self.write = _nowhere
         self.site.closed(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.lost()
+        flow, self.flow = self.flow, None
+        if flow is not None:
+            flow.gone()
         lost, self._lost = self._lost, {}
         for call in lost.values():
             call()
@@ -97,7 +122,9 @@ class Connection(HTTPChannel):
         """Close it in order: what is unsent still goes, for a while."""
         if not self._closing:
             self._closing = True
-            self.loseConnection()
+            transport: Any = self.transport
+            transport.unregisterProducer()
+            transport.loseConnection()
             self._within(GRACE)
 
     def cut(self) -> None:
@@ -107,14 +134,14 @@ class Connection(HTTPChannel):
     @property
     def is_busy(self) -> bool:
         """Whether a request is being answered."""
-        return bool(self._handlingRequest)
+        return self._exchange is not None
 
     # -- time ---------------------------------------------------------------------------------------------------------
 
     def _within(self, seconds: float) -> None:
         """Go on within so many seconds; nought: no matter when."""
         clock = self.site.clock
-        self._moment = clock.seconds() + seconds if seconds else float("inf")
+        self._moment = clock.seconds() + seconds if seconds else NEVER
         if not seconds:
             return
         if self._alarm is None or not self._alarm.active():
@@ -125,7 +152,7 @@ class Connection(HTTPChannel):
     def _ring(self) -> None:
         self._alarm = None
         left = self._moment - self.site.clock.seconds()
-        if left == float("inf"):
+        if left == NEVER:
             return
         if left > 0:
             self._alarm = self.site.clock.callLater(left, self._ring)
@@ -142,301 +169,190 @@ class Connection(HTTPChannel):
         """Read on."""
         if self._receive is not None:
             self._receive(data)
-            return
-        if self.refused:
-            return
-        if not self._begun and not self._handlingRequest:
-            self._begun = True
-            self._within(self.site.bounds.head)
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        elif not self.refused and not self._closing:
+            self._held += data
+            self._read()
 
-    def lineReceived(self, line: bytes) -> None:
-        """Take a line of the head."""
-        if self.refused:
+    def _read(self) -> None:
+        """Take one request after the other from what is held, as long as no answer has to be waited for."""
+        if self._reading:
             return
-        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
-            self.lineLengthExceeded(line)
-            return
-        super().lineReceived(line)  # type: ignore[no-untyped-call]
+        self._reading = True
+        try:
+            while self._may_read and self._step():
+                pass
+        except NoRequest as problem:
+            self.refuse(400, "Bad Request", str(problem))
+        finally:
+            self._reading = False
+        if self._exchange is not None or self.full:
+            if len(self._held) > EARLY:
+                self.transport.pauseProducing()  # type: ignore[union-attr]
+        elif self._held and not self._begun and not self._closing:
+            self._begin()
 
-    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002  twisted gives it
+    @property
+    def _may_read(self) -> bool:
+        return bool(self._held) and self._exchange is None and not (self.full or self.refused or self._closing)
+
+    def _begin(self) -> None:
+        """Start the clock: a request has begun to come, and is not all there."""
+        self._begun = True
+        self._within(self.site.bounds.head)
+
+    def _step(self) -> bool:
+        """Read a head or some of a body; say whether there may be more to read."""
+        head = self._head
+        if head is None:
+            return self._read_head()
+        room = self.site.bounds.body_bytes
+        if self._chunks is not None:
+            if not self._chunks.read(self._held, self._body, room):
+                self._too_large()
+            elif self._chunks.done:
+                self._ask(head, bytes(self._body))
+                return True
+            return False
+        assert head.length is not None  # noqa: S101  or it would come in chunks
+        part = head.length - len(self._body)
+        self._body += self._held[:part]
+        del self._held[:part]
+        if len(self._body) < head.length:
+            return False
+        self._ask(head, bytes(self._body))
+        return True
+
+    def _read_head(self) -> bool:
+        held = self._held
+        while held.startswith(b"\r\n"):  # as some clients have it behind a body
+            del held[:2]
+        end = held.find(END, self._looked)
+        most = self.site.bounds.head_bytes
+        if not 0 <= end <= most:
+            self._looked = max(0, len(held) - len(END) + 1)
+            if len(held) > most:
+                self._head_too_large()
+            return False
+        head = read_head(bytes(held[:end]))
+        del held[: end + len(END)]
+        self._looked = 0
+        if head.length == 0:
+            self._ask(head, b"")
+        elif head.length is not None and head.length <= len(held):
+            self._whole(head, head.length)
+        else:
+            self._wait_for_body(head)
+        return True
+
+    def _whole(self, head: Head, length: int) -> None:
+        """Answer a request whose body has come with its head."""
+        if length > self.site.bounds.body_bytes:
+            self._head = head
+            self._too_large()
+            return
+        body = bytes(self._held[:length])
+        del self._held[:length]
+        self._ask(head, body)
+
+    def _wait_for_body(self, head: Head) -> None:
+        """Give the body its own time."""
+        self._head = head
+        self._chunks = Chunks() if head.length is None else None
+        if head.length is not None and head.length > self.site.bounds.body_bytes:
+            self._too_large()
+            return
+        self._begun = True
+        self._within(self.site.bounds.body)
+        if head.waits and not self._held:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _head_too_large(self) -> None:
         """Say which part of the head is too long."""
-        if self._receivedHeaderSize:
+        if b"\r\n" in self._held[: self.site.bounds.head_bytes]:
             self.refuse(431, "Request Header Fields Too Large")
         else:
             self.refuse(414, "URI Too Long")
 
-    def headerReceived(self, line: bytes) -> bool:
-        """Take a header; a length of thousands of digits is none."""
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length" and len(value.strip()) > DIGITS:
-            self._respondToBadRequestAndDisconnect()
-            return False
-        return bool(super().headerReceived(line))  # type: ignore[no-untyped-call]
+    def _too_large(self) -> None:
+        self.refuse(413, "Content Too Large", f"a body may have {self.site.bounds.body_bytes} bytes")
 
-    def allHeadersReceived(self) -> None:
-        """Give the body its own time."""
-        self._within(self.site.bounds.body)
-        super().allHeadersReceived()  # type: ignore[no-untyped-call]
-
-    def rawDataReceived(self, data: bytes) -> None:
-        """Take a piece of the body, or hold what comes too early in few pieces."""
-        if self._receive is not None:
-            self._receive(data)
-            return
-        if self.refused:
-            return
-        super().rawDataReceived(data)
-        if len(self._dataBuffer) > PIECES:
-            self._dataBuffer = [b"".join(self._dataBuffer)]
-        if self._waitingForTransport and sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
-            self._networkProducer.pauseProducing()  # twisted.web takes it for paused already
+    def _ask(self, head: Head, body: bytes) -> None:
+        """Ask the site for an answer; no clock runs against the peer meanwhile."""
+        self._head = self._chunks = None
+        if self._body:
+            self._body = bytearray()
+        self._moment = NEVER
+        self.persistent = head.persistent
+        exchange = self._exchange = Exchange(self, head)
+        path, _, query = head.target.partition(b"?")
+        asked = Asked(head.method.decode("latin-1"), head.target, path, query, head.headers, body, self.host, self)
+        self.site.answer(asked, exchange)
 
     def hand_over(self, receive: Callable[[bytes], None]) -> None:
         """Speak HTTP no more: what comes goes to ``receive``, first what has come too early."""
         self._receive = receive
-        early, self._dataBuffer = b"".join(self._dataBuffer), []
-        self._networkProducer.resumeProducing()
+        early = bytes(self._held)
+        self._held.clear()
+        self.transport.resumeProducing()  # type: ignore[union-attr]
         if early:
             receive(early)
 
-    def requestDone(self, request: Exchange) -> None:
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    def answered(self, exchange: Exchange) -> None:
         """Wait for the next request, or close."""
-        self._begun = False
-        self._within(self.site.bounds.idle)
-        if not self.persistent:
-            self._closing = True
-            self._within(GRACE)
-        elif self._waitingForTransport:  # no further answer for one who does not take this one
-            self._untaken = request
-            self._networkProducer.pauseProducing()
+        if self._exchange is not exchange:
             return
-        super().requestDone(request)  # type: ignore[no-untyped-call]
+        self._exchange = None
+        self._begun = False
+        if not self.persistent:
+            self.close()
+            return
+        self._within(self.site.bounds.idle)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read the requests that have come too early, unless the peer does not take the answers."""
+        if self._held and not self.full and not self._reading and not self._closing:
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+            self._read()
+
+    def pauseProducing(self) -> None:
+        """Take note that the peer does not take what is written."""
+        self.full = True
+        if self.flow is not None:
+            self.flow.paused()
 
     def resumeProducing(self) -> None:
         """Go on: what was written has been taken."""
-        super().resumeProducing()  # type: ignore[no-untyped-call]
-        untaken, self._untaken = self._untaken, None
-        if untaken is not None:
-            self.requestDone(untaken)
+        self.full = False
+        if self.flow is not None:
+            self.flow.resumed()
+        elif self._exchange is None:
+            self._go_on()
 
-    def answering(self) -> None:
-        """Stop the clock: the request is there."""
-        self._within(0)
+    def stopProducing(self) -> None:
+        """Do nothing: that the connection is gone is told elsewhere."""
 
     def refuse(self, status: int, title: str, detail: str = "") -> None:
         """Answer what cannot be read on, keep nothing more of it, and close when that could have been read."""
         if self.refused:
             return
         self.refused = True
-        self.persistent = 0
-        self.clearLineBuffer()
+        self.persistent = False
+        answer = self.site.shaped(Problem(status, title, detail), self._path())
+        self._held.clear()
+        self._body = bytearray()
         self.site.count(status)
-        answer = self.site.shaped(Problem(status, title, detail), getattr(self, "_path", b"").partition(b"?")[0])
-        self.write(head(b"HTTP/1.1", answer, self.site.date(), persistent=False) + answer.body)
+        self.write(answer_head(b"HTTP/1.1", answer, self.site.date(), persistent=False) + answer.body)
         self._within(LINGER)
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        self.refuse(400, "Bad Request")
-
-    def _send100Continue(self) -> None:
-        if not self.refused:
-            super()._send100Continue()  # type: ignore[no-untyped-call]
-
-
-class Exchange(Request):
-    """One request and its answer."""
-
-    channel: Connection
-
-    def __init__(self, channel: Connection) -> None:
-        """Belong to that connection."""
-        super().__init__(channel)
-        self._body = bytearray()
-        self._unneeded: Any = None
-
-    def parseCookies(self) -> None:
-        """Nobody needs them."""
-
-    def gotLength(self, length: int | None) -> None:
-        """See that the body is not too large before any of it is read."""
-        if length is not None and length > self.channel.site.bounds.body_bytes:
-            self._too_large()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """Keep a piece of the body."""
-        if len(self._body) + len(data) > self.channel.site.bounds.body_bytes:
-            self._too_large()
-        elif not self.channel.refused:
-            self._body += data
-
-    def _too_large(self) -> None:
-        most = self.channel.site.bounds.body_bytes
-        self._body.clear()
-        self.channel.refuse(413, "Content Too Large", f"a body may have {most} bytes")
-
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Ask the site for an answer."""
-        connection = self.channel
-        if connection.refused:
-            return
-        self.method, self.uri, self.clientproto = command, path, version
-        connection.answering()
-        before, _, query = path.partition(b"?")
-        asked = Asked(
-            command.decode("latin-1"),
-            path,
-            before,
-            query,
-            self.requestHeaders,
-            bytes(self._body),
-            connection.host,
-            connection,
-        )
-        self._body.clear()
-        connection.site.answer(asked, self)
-
-    def connectionLost(self, reason: Failure) -> None:
-        """Nobody waits for the answer any more."""
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
-        unneeded, self._unneeded = self._unneeded, None
-        if unneeded is not None:
-            unneeded()
-
-    def when_unneeded(self, call: Callable[[], None]) -> None:
-        """Have ``call`` called if the connection ends before the answer has."""
-        self._unneeded = call
-
-    def respond(self, answer: Answer | Stream) -> None:
-        """Send an answer."""
-        if self._disconnected or self.finished:
-            return
-        self._unneeded = None
-        if self.channel.site.finish is not None:
-            answer = self.channel.site.finish(answer, self.requestHeaders, self.channel)
-        self.code = answer.status
-        self.channel.site.count(answer.status)
-        if isinstance(answer, Stream):
-            self._stream(answer)
-        else:
-            self._send(answer)
-
-    def _send(self, answer: Answer) -> None:
-        connection = self.channel
-        if answer.close or connection.site.is_closing:
-            connection.persistent = 0
-        data = head(self.clientproto, answer, connection.site.date(), persistent=bool(connection.persistent))
-        if self.method != b"HEAD" and answer.status not in WITHOUT_BODY:
-            data += answer.body
-        self.startedWriting = 1
-        connection.write(data)
-        self.finish()
-
-    def _stream(self, answer: Stream) -> None:
-        connection = self.channel
-        if answer.receive is not None:
-            self._hand_over(answer, answer.receive)
-            return
-        chunked = self.clientproto == b"HTTP/1.1"
-        if not chunked:
-            connection.persistent = 0
-        headers = {"content-type": "application/octet-stream", **answer.headers}
-        if chunked:
-            headers["transfer-encoding"] = "chunked"
-        whole = Answer(answer.status, b"", headers, answer.reason)
-        self.startedWriting = 1
-        persistent = bool(connection.persistent)
-        connection.write(head(self.clientproto, whole, connection.site.date(), persistent=persistent, length=False))
-        if self.method == b"HEAD":
-            self.finish()
-            return
-        self.chunked = int(chunked)
-        answer.start(_Flow(self, chunked=chunked))
-
-    def _hand_over(self, answer: Stream, receive: Callable[[bytes], None]) -> None:
-        """Answer that it is another protocol from here on."""
-        connection = self.channel
-        whole = Answer(answer.status, b"", answer.headers, answer.reason)
-        self.startedWriting = 1
-        connection.write(head(self.clientproto, whole, connection.site.date(), persistent=True, length=False))
-        connection.persistent = 0
-        answer.start(_Flow(self, chunked=False))
-        connection.hand_over(receive)
-
-    def finish(self) -> None:
-        """End the answer."""
-        if not (self._disconnected or self.finished):
-            super().finish()  # type: ignore[no-untyped-call]
+    def _path(self) -> bytes:
+        """Give the path that is asked for, as far as that is known: it says in which shape a problem is told."""
+        words = bytes(self._held[: self.site.bounds.head_bytes]).partition(b"\r\n")[0].split(b" ")
+        target = self._head.target if self._head is not None else words[1] if len(words) > 1 else b""
+        return target.partition(b"?")[0]
 
 
-class _Flow:
-    """The ``Sink`` of one stream; to the transport it is a producer."""
-
-    def __init__(self, exchange: Exchange, *, chunked: bool) -> None:
-        self.full = False
-        self.room: Callable[[], None] | None = None
-        self.lost: Callable[[], None] | None = None
-        self._exchange: Exchange | None = exchange
-        self._chunked = chunked
-        self._forget = exchange.channel.on_lost(self._gone)
-        exchange.registerProducer(self, streaming=True)
-
-    def write(self, data: bytes) -> None:
-        if self._exchange is not None and data:
-            piece = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
-            self._exchange.channel.write(piece)
-
-    def finish(self) -> None:
-        exchange, self._exchange = self._exchange, None
-        if exchange is not None:
-            self._forget()
-            exchange.unregisterProducer()
-            exchange.finish()
-
-    def cut(self) -> None:
-        if self._exchange is not None:
-            self._exchange.channel.cut()
-
-    def _gone(self) -> None:
-        self._exchange = None
-        if self.lost is not None:
-            self.lost()
-
-    # -- what the transport asks --------------------------------------------------------------------------------------
-
-    def pauseProducing(self) -> None:
-        self.full = True
-
-    def resumeProducing(self) -> None:
-        self.full = False
-        if self._exchange is not None and self.room is not None:
-            self.room()
-
-    def stopProducing(self) -> None:
-        pass
-
-
-@lru_cache(maxsize=256)
-def _name(name: str) -> bytes:
-    return in_one_line(name.title())
-
-
-def _usual(status: int) -> bytes:
-    phrase: bytes = RESPONSES.get(status, b"Unknown")
-    return phrase
-
-
-def head(version: bytes, answer: Answer, date: bytes, *, persistent: bool, length: bool = True) -> bytes:
-    """Give the head of an answer, up to the empty line; nothing in it can be more than one line."""
-    reason = in_one_line(answer.reason) if answer.reason else _usual(answer.status)
-    first = b"HTTP/1.1" if version == b"HTTP/1.1" else b"HTTP/1.0"
-    lines = [b"%b %d %b\r\nServer: brokerkit\r\nDate: %b" % (first, answer.status, reason, date)]
-    given = {name.lower(): value for name, value in answer.headers.items()}
-    if "content-type" not in given and (answer.body or (length and answer.status not in WITHOUT_BODY)):
-        lines.append(b"Content-Type: application/json")
-    lines += [_name(name) + b": " + in_one_line(value) for name, value in given.items()]
-    if length and answer.status not in WITHOUT_BODY:
-        lines.append(b"Content-Length: %d" % len(answer.body))
-    if not persistent:
-        lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n"
+def _nowhere(data: bytes) -> None:
+    """Drop what is written to a connection that is gone."""

@@ -1,4 +1,4 @@
-"""Reading the query of a URL by hand: twisted.web merges query and body, and the original also parts at semicolons."""
+"""Reading the query of a URL by hand: the original of one API also parts it at semicolons."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Coroutine
+from email.utils import formatdate
 from types import coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.web.http import datetimeToString
 
 from brokerkit.entrance import Entrance, without_mapping
 from brokerkit.web.answer import Answer, Problem, Stream
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from twisted.internet.interfaces import IAddress
     from twisted.python.failure import Failure
-    from twisted.web.http_headers import Headers
 
     from brokerkit.entrance import Network
     from brokerkit.web.asked import Asked
-    from brokerkit.web.connection import Exchange
+    from brokerkit.web.exchange import Exchange
+    from brokerkit.web.head import Headers
     from brokerkit.web.route import Route
 
     Finish = Callable[[Answer | Stream, Headers, Connection], Answer | Stream]
@@ -145,9 +145,6 @@ class Site(Factory):
         for connection in list(self.connections):
             connection.cut()
 
-    def log(self, request: object) -> None:
-        """Write nothing down: there may be keys in it."""
-
     def count(self, status: int) -> None:
         """Count an answer."""
         self.served[status] += 1
@@ -156,7 +153,7 @@ class Site(Factory):
         """Give the time for the head of an answer, made once in a second."""
         now = int(self.clock.seconds())
         if self._date[0] != now:
-            self._date = (now, datetimeToString(now))
+            self._date = (now, formatdate(now, usegmt=True).encode())
         return self._date[1]
 
     # -- requests -----------------------------------------------------------------------------------------------------
@@ -166,7 +163,7 @@ class Site(Factory):
         return problem.answer() if self._shape is None else self._shape(problem, path)
 
     def _refuse(self, problem: Problem, exchange: Exchange) -> None:
-        exchange.respond(self.shaped(problem, exchange.uri.partition(b"?")[0]))
+        exchange.respond(self.shaped(problem, exchange.head.target.partition(b"?")[0]))
 
     def answer(self, asked: Asked, exchange: Exchange) -> None:
         """Have a request answered, now or later."""

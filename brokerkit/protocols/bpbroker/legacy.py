@@ -314,7 +314,7 @@ def _call(request: _Request) -> Call:
     asked = request.asked
     headers = {
         name.decode("latin-1").lower(): values[-1].decode("latin-1")
-        for name, values in asked.headers.getAllRawHeaders()
+        for name, values in asked.headers.items()
         if name.decode("latin-1").lower() not in SECRET_HEADERS
     }
     path = asked.target.partition(b"?")[0].decode("latin-1")

@@ -64,7 +64,7 @@ def content(asked: Asked) -> Media:
 
 def accepted(asked: Asked) -> Media:
     """Give the kind of answer that is liked best, by Accept; raise ``Problem`` 406 if it is none of these."""
-    text = ", ".join(asked.headers.getRawHeaders("accept") or ())
+    text = b", ".join(asked.headers.get(b"accept", ())).decode(errors="replace")
     if not text.strip():
         return Media()
     best: Media | None = None

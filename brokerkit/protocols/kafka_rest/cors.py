@@ -13,9 +13,8 @@ import attrs
 from brokerkit.upgrade import origin_of, read_origins
 
 if TYPE_CHECKING:
-    from twisted.web.http_headers import Headers
-
     from brokerkit.web import Answer, Stream
+    from brokerkit.web.head import Headers
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS = (
@@ -44,7 +43,7 @@ class Cors:
 
     def finish(self, answer: Answer | Stream, asked: Headers) -> Answer | Stream:
         """Give an answer with what a browser wants to see of it."""
-        found = asked.getRawHeaders(b"origin")
+        found = asked.get(b"origin")
         if not found:
             return answer
         headers = {**answer.headers, **self._said(found[-1].decode("latin-1"), asked)}
@@ -57,7 +56,7 @@ class Cors:
         if not self.allows_all and origin_of(origin) not in self.origins:
             return {}
         said = {"access-control-allow-origin": "*" if self.allows_all else origin}
-        if asked.hasHeader(b"access-control-request-method"):
+        if b"access-control-request-method" in asked:
             return {
                 **said,
                 "access-control-allow-methods": METHODS,

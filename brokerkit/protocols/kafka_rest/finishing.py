@@ -9,12 +9,11 @@ from brokerkit.web import Answer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.web.http_headers import Headers
-
     from brokerkit.protocols.kafka_rest.cors import Cors
     from brokerkit.protocols.kafka_rest.quotas import Quotas
     from brokerkit.web import Stream
     from brokerkit.web.connection import Connection
+    from brokerkit.web.head import Headers
 
 
 def finishing(cors: Cors, quotas: Quotas) -> Callable[[Answer | Stream, Headers, Connection], Answer | Stream] | None:

@@ -29,7 +29,7 @@ def accepted(asked: Asked) -> str:
         if wanted in FORMATS:
             return wanted
         raise _unacceptable()
-    found = asked.headers.getRawHeaders(b"accept")
+    found = asked.headers.get(b"accept")
     if not found:
         return JSON
     return _BY_TYPE.get(found[0]) or _best(b",".join(found)) if len(found) == 1 else _best(b",".join(found))

@@ -72,7 +72,7 @@ def headers_of(asked: Asked) -> Headers:
 
     Raises ``Problem`` 400 for what is no such object.
     """
-    found = asked.headers.getRawHeaders(b"x-message-headers")
+    found = asked.headers.get(b"x-message-headers")
     if not found:
         return ()
     try:

@@ -39,7 +39,7 @@ def is_kastlex(path: bytes) -> bool:
 
 def head(asked: Asked | None = None, content: str = JSON) -> dict[str, str]:
     """Give what stands in the head of every answer; an id that the request has is its answer's, too."""
-    given = asked.headers.getRawHeaders(b"x-request-id") if asked is not None else None
+    given = asked.headers.get(b"x-request-id") if asked is not None else None
     if given and SHORT <= len(given[-1]) <= LONG:
         request_id = given[-1].decode("latin-1")
     else:

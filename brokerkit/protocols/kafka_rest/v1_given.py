@@ -190,7 +190,7 @@ def read_raw(asked: Asked, body: bytes, sender: bytes) -> tuple[Record, int | No
 
     Raises ``Problem`` 400.
     """
-    if not asked.raw_query and not asked.headers.hasHeader("x-message-headers"):
+    if not asked.raw_query and b"x-message-headers" not in asked.headers:
         return Record(body, None, (), None, sender), None
     query = asked.query
     key: bytes | None = None

@@ -217,11 +217,11 @@ def once_of(asked: Asked, client: Client) -> Producer | Idempotency | None:
     What one user chooses means nothing for another: the name goes into the key.
     """
     headers = asked.headers
-    if headers.hasHeader(b"idempotency-key"):
-        if headers.hasHeader(b"producer-id"):
+    if b"idempotency-key" in headers:
+        if b"producer-id" in headers:
             raise asking.bad("Idempotency-Key and Producer-Id: give one of them")
         return _idempotency(asked, client)
-    if not headers.hasHeader(b"producer-id"):
+    if b"producer-id" not in headers:
         return None
     word = asked.header("producer-id")
     if not 0 < len(word) <= LONGEST_KEY:

@@ -111,7 +111,7 @@ class Sockets:
 
     def _taken(self, asked: Asked) -> tuple[bool, str]:
         """See that this begins a WebSocket; give whether it may be compressed, and what to answer."""
-        headers = [(name, value) for name, values in asked.headers.getAllRawHeaders() for value in values]
+        headers = [(name, value) for name, values in asked.headers.items() for value in values]
         try:
             request = h11.Request(method=asked.method, target=asked.target, headers=headers)
             found = taken(request, self._rules, asked.address)

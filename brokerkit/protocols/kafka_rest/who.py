@@ -244,7 +244,7 @@ _ASK: dict[str, Any] = {"www-authenticate": 'Bearer realm="brokerkit"'}
 
 def read_shown(asked: Asked) -> bytes:
     """Give what a request shows, the scheme in lower case; empty if it shows nothing that counts here."""
-    found = asked.headers.getRawHeaders(b"authorization")
+    found = asked.headers.get(b"authorization")
     return normal(found[-1]) if found else _NOTHING
 
 

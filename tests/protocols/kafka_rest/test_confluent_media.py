@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.web.http_headers import Headers
 
 from brokerkit.protocols.kafka_rest import confluent_media as media
 from brokerkit.web import Asked, Problem
@@ -15,7 +14,7 @@ from brokerkit.web import Asked, Problem
 
 def asked(**headers: str) -> Asked:
     """Give a request with these headers."""
-    found = Headers({name.replace("_", "-"): [value] for name, value in headers.items()})
+    found = {name.replace("_", "-").encode(): [value.encode()] for name, value in headers.items()}
     connection: Any = None
     return Asked("GET", b"/topics", b"/topics", b"", found, b"", "192.0.2.1", connection)
 
