@@ -2,8 +2,8 @@
 
 A request has to be there, whole, within a time that does not begin anew with each byte.  What is too large, too late or
 no request is told so, once, and then nothing more is kept.  While a request is being answered, no more than a few
-kilobytes of the next are held.  A peer that does not read what it asked for is cut off when the time of an idle one is
-over.
+kilobytes of the next are held, and who sends many at once waits for the others in between.  A peer that does not read
+what it asked for is cut off when the time of an idle one is over.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 LINGER = 1.0  # seconds that a refused peer gets to read why, before the connection is closed
 GRACE = 5.0  # seconds that a closed connection gets to take its last bytes
+ROUND = 32  # requests that are read before the others' turn comes
 EARLY = 16 * 1024  # bytes of further requests that are held while one is being answered
 NEVER = float("inf")
 END = b"\r\n\r\n"
@@ -70,6 +71,7 @@ class Connection(Protocol):
         self._begun = False  # a request has begun to come
         self._moment = NEVER
         self._alarm: IDelayedCall | None = None
+        self._later: IDelayedCall | None = None  # goes on with what is held
         self._closing = False
         self._lost: dict[object, Callable[[], None]] = {}
         self._receive: Callable[[bytes], None] | None = None  # what speaks here now, in place of HTTP
@@ -92,7 +94,9 @@ class Connection(Protocol):
         self._moment = NEVER
         if self._alarm is not None and self._alarm.active():
             self._alarm.cancel()
-        self._alarm = None
+        if self._later is not None:
+            self._later.cancel()
+        self._alarm = self._later = None
         self._held.clear()
         self._body.clear()
         self._closing = True
@@ -179,13 +183,16 @@ class Connection(Protocol):
             return
         self._reading = True
         try:
-            while self._may_read and self._step():
-                pass
+            for _ in range(ROUND):
+                if not (self._may_read and self._step()):
+                    break
+            else:
+                self._later = self.site.clock.callLater(0, self._next_round)
         except NoRequest as problem:
             self.refuse(400, "Bad Request", str(problem))
         finally:
             self._reading = False
-        if self._exchange is not None or self.full:
+        if self._exchange is not None or self.full or self._later is not None:
             if len(self._held) > EARLY:
                 self.transport.pauseProducing()  # type: ignore[union-attr]
         elif self._held and not self._begun and not self._closing:
@@ -193,7 +200,12 @@ class Connection(Protocol):
 
     @property
     def _may_read(self) -> bool:
-        return bool(self._held) and self._exchange is None and not (self.full or self.refused or self._closing)
+        waits = self._exchange is not None or self._later is not None or self.full
+        return bool(self._held) and not (waits or self.refused or self._closing)
+
+    def _next_round(self) -> None:
+        self._later = None
+        self._go_on()
 
     def _begin(self) -> None:
         """Start the clock: a request has begun to come, and is not all there."""

@@ -297,6 +297,20 @@ def test_requests_that_come_too_early(shop: Shop) -> None:
     assert [asked.query["n"] for asked in shop.asked] == ["1", "2"]
 
 
+def test_many_requests_at_once(shop: Shop) -> None:
+    """Who sends hundreds of them in one piece gets every answer, but others have their turn in between."""
+    line = shop.line()
+    line.peer.transport.protocol.dataReceived(b"".join(b"GET /?n=%d HTTP/1.1\r\n\r\n" % i for i in range(2000)))
+    assert len(shop.asked) < 100
+    assert not line.peer.transport.reading
+    for _ in range(100):
+        line.advance()
+    assert [int(asked.query["n"]) for asked in shop.asked] == list(range(2000))
+    assert line.peer.transport.reading
+    line.hang_up()
+    assert shop.clock.getDelayedCalls() == []
+
+
 def test_bytes_one_by_one(shop: Shop) -> None:
     """A request may come in any pieces."""
     line = shop.line()
