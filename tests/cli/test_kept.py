@@ -125,6 +125,8 @@ def test_a_secret_is_not_shown(world: World) -> None:
     done = world(
         "group",
         "list",
+        "--patience",
+        "0.1",
         BROKERKIT_HTTP="http://ann:hush@127.0.0.1:1",
         BROKERKIT_TOKEN="quiet",
     )
