@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import crowd, idle, kept, log, login, loop, memory, registry, reload, secure, sensors, stall, throughput
-from bench.cast import PROTOCOLS
-from bench.contest import Options, say
-from bench.table import Section, as_json, markdown, write
+from bench import crowd, idle, kept, log, login, memory, registry, reload, secure, sensors, stall, workload
+from bench.brokers import brokers
+from bench.goals import verdicts
+from bench.page import write
+from brokerkit.bench.cast import PROTOCOLS
+from brokerkit.bench.contest import Options, say
+from brokerkit.bench.servers import allow_files
+from brokerkit.bench.tables import Section, as_json, markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.contest import Row
+    from brokerkit.bench.contest import Row
 
 SCENARIOS: dict[str, tuple[str, Callable[[str, Options], list[Row]]]] = {
-    "throughput": ("Throughput", throughput.scenario),
+    "throughput": ("Throughput", workload.throughput),
     "secure": ("Throughput over TLS", secure.scenario),
-    "loop": ("Closed loop", loop.scenario),
+    "loop": ("Closed loop", workload.loop),
     "sensors": ("Many sensors", sensors.scenario),
     "login": ("Logins", login.scenario),
     "reload": ("Ten thousand users", reload.scenario),
@@ -36,6 +39,7 @@ SCENARIOS: dict[str, tuple[str, Callable[[str, Options], list[Row]]]] = {
     "kept": ("Kept topics", kept.scenario),
     "log": ("The log over HTTP", log.scenario),
 }
+WITH_GOALS = ("throughput", "loop")  # scenarios that measure what has goals; both with and without compiled modules
 # Scenarios that are about another protocol than those of messages.
 ITS_OWN = {"registry": ("bpbroker",), "kept": ("kept",), "log": ("kafka",)}
 EVERY = (*PROTOCOLS, "bpbroker", "kept", "kafka")
@@ -45,19 +49,19 @@ FILES = 16384  # open at once: five thousand connections, on both sides
 def main() -> None:
     """Run what was asked for and print the tables."""
     arguments = _parser().parse_args()
-    _allow_files()
-    options = Options(arguments.quick, arguments.rounds or (1 if arguments.quick else 5))
+    allow_files(FILES)
+    options = Options(arguments.quick, arguments.rounds or (1 if arguments.quick else 5), arguments.goals)
     start, load = time.monotonic(), os.getloadavg()[0]
     sections = [
         _section(name, protocol, options)
-        for name in arguments.only or SCENARIOS
+        for name in arguments.only or (WITH_GOALS if arguments.goals else SCENARIOS)
         for protocol in arguments.protocol or EVERY
         if protocol in ITS_OWN.get(name, PROTOCOLS)
     ]
     sections = [section for section in sections if section.rows]  # not every protocol is in every scenario
     say(f"{time.monotonic() - start:.0f} s in all")
     command = _command(arguments)
-    text = markdown(sections, command, load)
+    text = markdown(sections, command, load) + verdicts(sections)
     if arguments.output:
         write(arguments.output, text)
     sys.stdout.write(as_json(sections, command, load) + "\n" if arguments.json else text)
@@ -67,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="one short round of everything, in a minute")
+    add("--goals", action="store_true", help="only what has a goal; each is said to be met or missed")
     add("--only", action="append", choices=SCENARIOS, metavar="NAME", help="+".join(SCENARIOS))
     add("--protocol", action="append", choices=EVERY, help="one protocol instead of all")
     add("--rounds", type=int, metavar="N", help="rounds per broker and case (5; quick: 1)")
@@ -77,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _command(arguments: argparse.Namespace) -> str:
     """Return the command that measures this again, without where its output went."""
-    parts = ["python -m bench", *(["--quick"] if arguments.quick else [])]
+    parts = ["python -m bench", *(f"--{flag}" for flag in ("quick", "goals") if getattr(arguments, flag))]
     for flag in ("only", "protocol"):
         parts += [f"--{flag} {value}" for value in getattr(arguments, flag) or ()]
     return " ".join(parts + ([f"--rounds {arguments.rounds}"] if arguments.rounds else []))
@@ -86,15 +91,7 @@ def _command(arguments: argparse.Namespace) -> str:
 def _section(name: str, protocol: str, options: Options) -> Section:
     title, scenario = SCENARIOS[name]
     say(f"{title}, {protocol}")
-    return Section(title, protocol, scenario(protocol, options))
-
-
-def _allow_files() -> None:
-    """Raise the limit of open files for us and for the brokers that we start."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < FILES:
-        wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return Section(title, protocol, scenario(protocol, options), brokers(protocol, pure=name in WITH_GOALS))
 
 
 if __name__ == "__main__":

@@ -11,19 +11,19 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from bench import cast
-from bench.contest import Measure, contest
-from bench.flood import Load, flood
-from bench.links import LIMIT, READY_NUMBER, SENTINELS, Link, agree
-from bench.servers import brokers, hall
-from bench.speech import BenchError
+from bench.brokers import brokers
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.flood import Load, flood
+from brokerkit.bench.links import Link, agree, settled
+from brokerkit.bench.servers import hall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.contest import Options, Row
-    from bench.servers import Server
-    from bench.speech import Speech
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
+    from brokerkit.bench.speech import Speech
 
 READERS = 10
 FIRST = 10_000  # the number of the first subscription: all have five digits
@@ -55,12 +55,12 @@ def scenario(protocol: str, options: Options) -> list[Row]:
 
 def crowd(server: Server, subjects: Sequence[bytes], seconds: float) -> dict[Measure, float]:
     """Return how many subscriptions and messages a second the broker dealt with, and what the former cost it."""
-    speech = cast.SPEECHES[server.broker.protocol](cast.USER)
+    speech = server.speech()
     with contextlib.ExitStack() as stack:
-        readers = [stack.enter_context(Link(server.port, speech)) for _ in range(READERS)]
+        readers = [stack.enter_context(Link(server.place, speech)) for _ in range(READERS)]
         for reader in readers:
             reader.subscribe(())
-        publisher = stack.enter_context(Link(server.port, speech))
+        publisher = stack.enter_context(Link(server.place, speech))
         agree(publisher, readers)
         wishes = list(_wishes(speech, subjects))
         before = server.memory()
@@ -69,10 +69,8 @@ def crowd(server: Server, subjects: Sequence[bytes], seconds: float) -> dict[Mea
             _subscribe(reader, wishes)
         elapsed = time.perf_counter() - start
         growth = server.memory() - before
-        flow = flood(publisher, readers, Load(speech, subjects, PAYLOAD, number=FIRST), seconds)
-    if any(flow.missing):
-        msg = f"lost {sum(flow.missing)} of {flow.published * READERS} messages"
-        raise BenchError(msg)
+        flow = flood([publisher], readers, Load(speech, subjects, PAYLOAD, number=FIRST), seconds)
+    flow.check()
     return {SUBSCRIBED: READERS * len(subjects) / elapsed, MATCHED: flow.rate, MEMORY: growth / 1024}
 
 
@@ -86,8 +84,5 @@ def _wishes(speech: Speech, subjects: Sequence[bytes]) -> Iterator[bytes]:
 def _subscribe(reader: Link, wishes: Sequence[bytes]) -> None:
     """Subscribe to all; done when the broker has taken the last one."""
     for some in wishes:
-        payload = b"%d" % next(SENTINELS)
-        reader.tell(some + reader.speech.publish(cast.READY, payload))
-        if not reader.hears(reader.speech.delivery(cast.READY, READY_NUMBER, payload), LIMIT):
-            msg = f"{STEP} subscriptions were not taken within {LIMIT:.0f} s"
-            raise BenchError(msg)
+        reader.tell(some)
+        settled(reader)

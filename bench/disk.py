@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.contest import Measure
+from brokerkit.bench.contest import Measure
 
 SYNC = Measure("4 KiB written and synced alone", "ms", compared=False)
 

@@ -14,16 +14,16 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from bench.contest import Measure, contest
-from bench.links import LIMIT
 from bench.speak_http import Line, request
-from bench.speech import BenchError
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.links import LIMIT
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
 
 FOLLOWERS, QUICK_FOLLOWERS = 1000, 100
 SIZE = 128  # bytes of a value

@@ -11,16 +11,17 @@ import gc
 import time
 from typing import TYPE_CHECKING
 
-from bench import cast
-from bench.contest import Measure, contest
-from bench.links import Link, agree
-from bench.servers import brokers, hall
+from bench.brokers import brokers
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.links import Link, agree
+from brokerkit.bench.servers import hall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
 
 SETTLE = 1.0  # seconds for the broker to take in the last connection
 SAMPLE = 100  # every so many of them, one is asked in the end whether it still listens
@@ -46,11 +47,11 @@ def scenario(protocol: str, options: Options) -> list[Row]:
 
 def idle(server: Server, count: int) -> dict[Measure, float]:
     """Return the memory of the broker with so many connections, and how fast they came, one after the other."""
-    speech = cast.SPEECHES[server.broker.protocol](cast.USER)
+    speech = server.speech()
     with contextlib.ExitStack() as stack:
         gc.freeze()  # the generator's own collections would be in the rate
         start = time.perf_counter()
-        links = [stack.enter_context(Link(server.port, speech)) for _ in range(count)]
+        links = [stack.enter_context(Link(server.place, speech)) for _ in range(count)]
         elapsed = time.perf_counter() - start
         time.sleep(SETTLE)
         memory = server.memory()

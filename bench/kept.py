@@ -13,19 +13,20 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from bench import cast
-from bench.contest import Measure, contest
+from bench.brokers import brokers
 from bench.disk import SYNC, file_system, sync
-from bench.flood import SEND_BUFFER, Load
-from bench.links import LIMIT, Link, agree
-from bench.servers import brokers, hall
 from bench.speak_http import Line, request
-from bench.speech import BenchError
-from bench.throughput import flow_to
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.flood import SEND_BUFFER, Load
+from brokerkit.bench.links import LIMIT, Link, agree
+from brokerkit.bench.servers import hall
+from brokerkit.bench.speech import BenchError
+from brokerkit.bench.throughput import flow_to
 
 if TYPE_CHECKING:
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
 
 STEADY = 250_000  # messages in a second
 SIZE = 128  # bytes
@@ -63,21 +64,19 @@ def _flood(server: Server, topics: int, seconds: float) -> dict[Measure, float]:
     chosen = cast.TOPICS[:topics]
     before = _kept(server, chosen)
     flow = flow_to(server, 1, SIZE, topics, seconds)
-    if any(flow.missing):
-        msg = f"lost {sum(flow.missing)} of {flow.published} messages"
-        raise BenchError(msg)
+    flow.check()
     return {DELIVERIES: flow.rate, MISSING: _missing(server, chosen, before + flow.published)}
 
 
 def _steady(server: Server, seconds: float) -> dict[Measure, float]:
     """Publish at a steady rate, with nobody who reads but the log."""
-    speech = cast.SPEECHES[server.broker.protocol](cast.USER)
+    speech = server.speech()
     load = Load(speech, cast.TOPICS[:1], SIZE)
     before = _kept(server, cast.TOPICS[:1])
     with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(Link(server.port, speech))
+        reader = stack.enter_context(Link(server.place, speech))
         reader.subscribe(())
-        publisher = stack.enter_context(Link(server.port, speech))
+        publisher = stack.enter_context(Link(server.place, speech))
         agree(publisher, [reader])
         worked, start = server.worked(), time.perf_counter()
         chunks = _pace(publisher, load, start, seconds)

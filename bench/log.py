@@ -10,14 +10,15 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from bench.contest import Measure, contest
+from bench.brokers import brokers
 from bench.disk import SYNC, file_system, sync
-from bench.servers import brokers, hall
 from bench.speak_http import Line, rate, request
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.servers import hall
 
 if TYPE_CHECKING:
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
 
 CONNECTIONS = 64
 SIZE = 128  # bytes of a value

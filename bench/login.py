@@ -16,16 +16,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import cast
-from bench.contest import Measure, contest
-from bench.links import LIMIT, Link, agree
-from bench.servers import brokers, hall
-from bench.speak_hpfeeds import AUTH, Hpfeeds, frame, short
-from bench.speech import BenchError
+from bench.brokers import brokers
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.links import LIMIT, Link, agree
+from brokerkit.bench.servers import hall
+from brokerkit.bench.speak_hpfeeds import AUTH, Hpfeeds, frame, short
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
 
 AT_ONCE = 20  # connections that are logging in
 RATE = Measure("logins", "1/s")
@@ -47,7 +48,7 @@ def scenario(protocol: str, options: Options) -> list[Row]:
 def logins(server: Server, count: int) -> float:
     """Log so many users in; return how many that was in a second, until the last message came."""
     speech = Hpfeeds(cast.USER)
-    with Link(server.port, speech) as reader:
+    with Link(server.place, speech) as reader:
         reader.subscribe([cast.HELLO])
         agree(reader, [reader])
         reader.heard = 0

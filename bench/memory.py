@@ -11,16 +11,17 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from bench import cast
-from bench.contest import Measure, contest
-from bench.links import Link, agree
-from bench.servers import brokers, hall
+from bench.brokers import brokers
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.links import Link, agree
+from brokerkit.bench.servers import hall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
 
 CONNECTIONS = 1000
 WARM_UP = 20
@@ -58,7 +59,7 @@ def connections(server: Server) -> dict[Measure, float]:
 def _connect(server: Server, stack: contextlib.ExitStack, count: int) -> list[Link]:
     speech = cast.SPEECHES[server.broker.protocol]
     names = cast.LOOPERS[:count]
-    links = [stack.enter_context(Link(server.port, speech(name))) for name in names]
+    links = [stack.enter_context(Link(server.place, speech(name))) for name in names]
     for link in links:
         link.subscribe(())
     return links

@@ -13,18 +13,19 @@ import ssl
 import time
 from typing import TYPE_CHECKING
 
-from bench.contest import Measure, Row, contest
+from bench.brokers import brokers
 from bench.disk import SYNC, file_system, sync
-from bench.links import LIMIT
-from bench.servers import brokers, hall
 from bench.speak_https import Line, rate, request
-from bench.speech import BenchError
+from brokerkit.bench.contest import Measure, Row, contest
+from brokerkit.bench.links import LIMIT
+from brokerkit.bench.servers import hall
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from bench.contest import Options
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options
+    from brokerkit.bench.servers import Server
 
 FEW, MANY = 200, 200_000
 QUICK_MANY = 20_000

@@ -14,15 +14,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import cast
-from bench.contest import Measure, Row, contest
-from bench.links import FIRST_NUMBER, LIMIT, Link
-from bench.servers import ROOT, brokers, hall
-from bench.speech import BenchError
+from bench.brokers import brokers
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure, Row, contest
+from brokerkit.bench.links import FIRST_NUMBER, LIMIT, Link
+from brokerkit.bench.servers import ROOT, hall
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
-    from bench.contest import Options
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options
+    from brokerkit.bench.servers import Server
 
 PAYLOAD = b"x" * 128
 WATCHED = 2.5  # seconds after the file is replaced: it is looked at once a second
@@ -62,8 +63,8 @@ def _load(path: Path) -> float:
 
 def replaced(server: Server, path: Path) -> dict[Measure, float]:
     """Send without end while nothing happens, and while the file is replaced."""
-    speech = cast.SPEECHES[server.broker.protocol](cast.USER)
-    with Link(server.port, speech) as link:
+    speech = server.speech()
+    with Link(server.place, speech) as link:
         link.tell(speech.subscribe(cast.TOPICS[0], FIRST_NUMBER))
         _longest(link, 0.2)
         quiet = _longest(link, WATCHED)

@@ -16,18 +16,19 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import cast
-from bench.contest import Measure, contest
-from bench.links import Link, agree
-from bench.servers import brokers, hall
-from bench.speak_hpfeeds import Hpfeeds
-from bench.speech import BenchError
+from bench.brokers import brokers
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.links import Link, agree
+from brokerkit.bench.servers import hall
+from brokerkit.bench.speak_hpfeeds import Hpfeeds
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
     import socket
 
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
 
 SENSORS, QUICK_SENSORS = 5000, 500
 SECONDS, QUICK_SECONDS = 10, 2
@@ -65,7 +66,7 @@ def scenario(protocol: str, options: Options) -> list[Row]:
 def listened(server: Server, count: int, seconds: int) -> dict[Measure, float]:
     """Connect collector and sensors, let them speak for so many seconds, and say what came and when."""
     with contextlib.ExitStack() as stack:
-        collector = Collector(stack.enter_context(Link(server.port, cast.SPEECHES["hpfeeds"](cast.USER))))
+        collector = Collector(stack.enter_context(Link(server.place, cast.SPEECHES["hpfeeds"](cast.USER))))
         sensors = [stack.enter_context(_sensor(server, name)) for name in cast.MEMBERS[:count]]
         socks = [sensor.sock for sensor in sensors]
         frames = [sensor.speech.publish(cast.HELLO, FILLING) for sensor in sensors]
@@ -94,7 +95,7 @@ def listened(server: Server, count: int, seconds: int) -> dict[Measure, float]:
 
 
 def _sensor(server: Server, name: str) -> Link:
-    return Link(server.port, Hpfeeds(name, cast.secret(name)))
+    return Link(server.place, Hpfeeds(name, cast.secret(name)))
 
 
 def _speak(socks: list[socket.socket], frames: list[bytes], collector: Collector, seconds: int) -> None:

@@ -12,8 +12,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from bench.links import LIMIT
-from bench.speech import BenchError
+from brokerkit.bench.links import LIMIT
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

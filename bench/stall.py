@@ -11,17 +11,18 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
-from bench import cast
-from bench.contest import Measure, contest
-from bench.flood import Flow, Load, flood
-from bench.links import Link, agree
-from bench.servers import brokers, hall
+from bench.brokers import brokers
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure, contest
+from brokerkit.bench.flood import Flow, Load, flood
+from brokerkit.bench.links import Link, agree
+from brokerkit.bench.servers import hall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from brokerkit.bench.contest import Options, Row
+    from brokerkit.bench.servers import Server
 
 SIZE = 1024
 HEALTHY = 3
@@ -156,8 +157,8 @@ class SlowReader:
 
 def _bystander(server: Server) -> Link:
     """Return a connection that is proven to be subscribed, and that nobody reads from any more."""
-    speech = cast.SPEECHES[server.broker.protocol](cast.USER)
-    link = Link(server.port, speech, SMALL_BUFFER)
+    speech = server.speech()
+    link = Link(server.place, speech, SMALL_BUFFER)
     link.subscribe(cast.TOPICS[:1])
     agree(link, [link])
     return link
@@ -165,13 +166,13 @@ def _bystander(server: Server) -> Link:
 
 def _flow(server: Server, readers: int, seconds: float) -> Flow:
     """Connect the healthy readers and a publisher, and flood one topic."""
-    speech = cast.SPEECHES[server.broker.protocol](cast.USER)
+    speech = server.speech()
     with contextlib.ExitStack() as stack:
-        links = [stack.enter_context(Link(server.port, speech)) for _ in range(readers)]
+        links = [stack.enter_context(Link(server.place, speech)) for _ in range(readers)]
         for link in links:
             link.subscribe(cast.TOPICS[:1])
-        publisher = stack.enter_context(Link(server.port, speech))
-        return flood(publisher, links, Load(speech, cast.TOPICS[:1], SIZE), seconds)
+        publisher = stack.enter_context(Link(server.place, speech))
+        return flood([publisher], links, Load(speech, cast.TOPICS[:1], SIZE), seconds)
 
 
 def _ends(link: Link) -> bool:

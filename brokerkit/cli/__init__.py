@@ -37,6 +37,7 @@ COMMANDS = {
     "produce": "brokerkit.cli.produce:produce",
     "consume": "brokerkit.cli.consume:consume",
     "group": "brokerkit.cli.group:group",
+    "bench": "brokerkit.cli.bench:bench",
 }
 
 
@@ -56,7 +57,23 @@ class Late(click.Group):
         return command
 
 
+def _say_version(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Say which version this is, and whether the compiled modules are in use."""
+    if asked:
+        from brokerkit.compiled import variant
+
+        click.echo(f"brokerkit, version {__version__} ({variant()})")
+        ctx.exit()
+
+
 @click.group(cls=Late, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="brokerkit")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version, and whether compiled modules are in use, and exit.",
+)
 def main() -> None:
     """Run a message broker for several protocols, and talk to it."""

@@ -11,20 +11,21 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.speech import BenchError
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from bench.servers import Server
+    from brokerkit.bench.servers import Server
 
 
 class Measure(NamedTuple):
-    """What a number means: its name in the table, its unit, and whether a ratio makes sense."""
+    """What a number means: its name, its unit, whether a ratio makes sense, and whether less of it is better."""
 
     name: str
     unit: str
     compared: bool = True
+    less: bool = False
 
 
 @dataclass
@@ -41,13 +42,19 @@ class Row:
         values = self.values.get(broker)
         return statistics.median(values) if values else None
 
+    def ratio(self, ours: str, theirs: str) -> float | None:
+        """Return one broker's median divided by another's, if both have one and it makes sense."""
+        mine, other = self.median(ours), self.median(theirs)
+        return mine / other if self.measure.compared and mine is not None and other else None
+
 
 @dataclass
 class Options:
-    """What the command line decides for all scenarios."""
+    """What the command line decides for all scenarios; *goals* leaves out what has none."""
 
     quick: bool
     rounds: int
+    goals: bool = False
 
 
 def say(text: str) -> None:
@@ -61,27 +68,32 @@ def contest(
     rounds: Iterable[list[Server]],
     measures: Iterable[Measure],
     measure: Callable[[Server], Mapping[Measure, float]],
+    tell: Callable[[str], None] | None = None,
 ) -> list[Row]:
-    """Measure the servers of each round in turn; who fails has no value, and the run goes on."""
+    """Measure the servers of each round in turn; who fails has no value, and the run goes on.
+
+    *tell* gets what is to be said on the way; standard error without one.
+    """
+    tell = tell or say
     rows = {kind: Row(case, kind) for kind in measures}
     for servers in rounds:
         for server in servers:
             name = server.broker.name
             if any(name in row.remarks for row in rows.values()):
                 continue  # what failed once may take its whole time limit to fail again
-            values, remark = _measured(server, measure)
+            values, remark = _measured(server, measure, tell)
             for row in rows.values():
                 if remark:
                     row.remarks[name] = remark
                 else:
                     row.values.setdefault(name, []).append(values[row.measure])
     for row in rows.values():
-        say(f"  {case}: {_summary(row)}")
+        tell(f"  {case}: {_summary(row)}")
     return list(rows.values())
 
 
 def _measured(
-    server: Server, measure: Callable[[Server], Mapping[Measure, float]]
+    server: Server, measure: Callable[[Server], Mapping[Measure, float]], tell: Callable[[str], None]
 ) -> tuple[Mapping[Measure, float], str]:
     """Return the values, or a remark that says why there are none."""
     if server.absent:
@@ -89,7 +101,7 @@ def _measured(
     try:
         return measure(server), ""
     except (BenchError, OSError) as problem:
-        say(f"  {server.broker.name}: {type(problem).__name__}: {problem}")
+        tell(f"  {server.broker.name}: {type(problem).__name__}: {problem}")
         return {}, f"failed: {problem}"
 
 

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import selectors
+import ssl
 import time
 from typing import TYPE_CHECKING
 
-from bench import cast
-from bench.contest import Measure, contest
-from bench.links import FIRST_NUMBER, Link
-from bench.servers import brokers, hall
-from bench.speech import BenchError
+from brokerkit.bench import cast
+from brokerkit.bench.contest import Measure
+from brokerkit.bench.links import FIRST_NUMBER, Link
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
-    from bench.contest import Options, Row
-    from bench.servers import Server
+    from collections.abc import Mapping
 
-CONNECTIONS = (1, 100, 1000)
+    from brokerkit.bench.servers import Server
+
 PAYLOAD = b"x" * 128
 WARM_UP = 0.2  # seconds
 STALL = 5.0  # seconds without any echo
@@ -30,23 +30,8 @@ ENOUGH = 3  # round trips for each connection, on average; a slow broker gets mo
 LIMIT = 5.0  # seconds
 
 RATE = Measure("round trips", "1/s")
-MIDDLE = Measure("p50", "µs")
-TAIL = Measure("p99", "µs")
-
-
-def scenario(protocol: str, options: Options) -> list[Row]:
-    """Measure each number of connections; the servers stay up throughout."""
-    seconds = 0.2 if options.quick else 0.6
-    rows = []
-    with hall(brokers(protocol)) as servers:
-        for count in CONNECTIONS:
-
-            def measure(server: Server, count: int = count) -> dict[Measure, float]:
-                return closed_loop(server, count, seconds)
-
-            case = f"{count} connection{'s' * (count > 1)}"
-            rows += contest(case, [servers] * options.rounds, [RATE, MIDDLE, TAIL], measure)
-    return rows
+MIDDLE = Measure("p50", "µs", less=True)
+TAIL = Measure("p99", "µs", less=True)
 
 
 class Echo:
@@ -70,7 +55,10 @@ class Echo:
 
     def receive(self) -> float:
         """Read once; return the seconds since the message was sent, or 0 while it is incomplete."""
-        data = self.link.sock.recv(65536)
+        try:
+            data = self.link.sock.recv(65536)
+        except ssl.SSLWantReadError:
+            return 0.0
         self._heard += len(data)
         if self._heard == self._size:
             return time.perf_counter() - self._sent
@@ -79,8 +67,7 @@ class Echo:
     def _unusual(self, data: bytes) -> float:
         """Take a part of the message, or a PING beside it."""
         if not data:
-            msg = "the broker closed a connection"
-            raise BenchError(msg)
+            raise BenchError("the broker closed a connection")
         if self._heard < self._size and not data.startswith(b"PING"):
             return 0.0
         answer = self.link.speech.answer(data)
@@ -89,14 +76,13 @@ class Echo:
         return time.perf_counter() - self._sent if self._heard == self._size else 0.0
 
 
-def closed_loop(server: Server, count: int, seconds: float) -> dict[Measure, float]:
+def closed_loop(server: Server, seconds: float, count: int) -> Mapping[Measure, float]:
     """Turn *count* loops for *seconds*; return round trips per second and percentiles in µs."""
-    speech = cast.SPEECHES[server.broker.protocol]
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         echoes = []
         for name in cast.LOOPERS[:count]:
-            echo = Echo(stack.enter_context(Link(server.port, speech(name))), name)
+            echo = Echo(stack.enter_context(Link(server.place, server.speech(name))), name)
             selector.register(echo.link.sock, selectors.EVENT_READ, echo)
             echoes.append(echo)
         for echo in echoes:
@@ -106,8 +92,7 @@ def closed_loop(server: Server, count: int, seconds: float) -> dict[Measure, flo
         latencies = _turn(selector, seconds, count * ENOUGH)
         elapsed = time.perf_counter() - start
     if len(latencies) < count:
-        msg = f"only {len(latencies)} round trips of {count} connections"
-        raise BenchError(msg)
+        raise BenchError(f"only {len(latencies)} round trips of {count} connections")
     return _figures(latencies, elapsed)
 
 
@@ -119,8 +104,7 @@ def _turn(selector: selectors.BaseSelector, seconds: float, least: int = 0) -> l
     while (now := time.perf_counter()) < end or (len(latencies) < least and now < limit):
         ready = selector.select(STALL)
         if not ready:
-            msg = f"no echo for {STALL:.0f} s"
-            raise BenchError(msg)
+            raise BenchError(f"no echo for {STALL:.0f} s")
         for key, _ in ready:
             latency = key.data.receive()
             if latency:

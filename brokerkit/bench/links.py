@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import itertools
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING, Self
 
-from bench.cast import READY
-from bench.speech import BenchError
+from brokerkit.bench.cast import READY
+from brokerkit.bench.speech import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.speech import Speech
+    from brokerkit.bench.speech import Speech
 
 LIMIT = 10.0  # seconds that one step of set-up may take
 PATIENCE = 0.5  # seconds until a sentinel is sent again
@@ -34,16 +35,16 @@ SENTINELS = itertools.count(10_000_000)
 class Link:
     """A logged-in connection. Between steps its socket is non-blocking."""
 
-    def __init__(self, port: int, speech: Speech, receive_buffer: int = 0) -> None:
-        """Connect to loopback and log in; a *receive_buffer* of 0 bytes is the kernel's choice."""
+    def __init__(self, place: tuple[str, int], speech: Speech, receive_buffer: int = 0) -> None:
+        """Connect to host and port, and log in; a *receive_buffer* of 0 bytes is the kernel's choice."""
         self.speech = speech
         self.heard = 0
-        self.sock = socket.socket()
+        self.sock = socket.socket(socket.AF_INET6 if ":" in place[0] else socket.AF_INET)
         try:
             if receive_buffer:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.sock.settimeout(LIMIT)
-            self.sock.connect(("127.0.0.1", port))
+            self.sock.connect(place)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.sock = speech.secure(self.sock)
             speech.login(self.sock)
@@ -70,14 +71,17 @@ class Link:
         self.sock.sendall(data)
         self.sock.settimeout(0)
 
-    def subscribe(self, topics: Iterable[bytes]) -> None:
-        """Subscribe to the topics, and last to the sentinel's."""
-        numbered = [*enumerate(topics, FIRST_NUMBER), (READY_NUMBER, READY)]
-        self.tell(b"".join(self.speech.subscribe(topic, n) for n, topic in numbered))
+    def subscribe(self, topics: Iterable[bytes], first: int = FIRST_NUMBER, queue: bytes = b"") -> None:
+        """Subscribe to the topics, perhaps in a queue group, and last to the sentinel's, which everybody hears."""
+        wishes = [self.speech.subscribe(topic, number, queue) for number, topic in enumerate(topics, first)]
+        self.tell(b"".join([*wishes, self.speech.subscribe(READY, READY_NUMBER)]))
 
     def drain(self) -> int:
         """Count what has come and forget it; return how much it was, 0 at the end of the stream."""
-        count = self.sock.recv_into(BUFFER)
+        try:
+            count = self.sock.recv_into(BUFFER)
+        except ssl.SSLWantReadError:  # no whole record yet: it counts as something, and is counted later
+            return 1
         self.heard += count
         return count
 
@@ -91,8 +95,7 @@ class Link:
             except TimeoutError:
                 return False
             if not data:
-                msg = f"the broker closed a reader; last heard {tail[-80:]!r}"
-                raise BenchError(msg)
+                raise BenchError(f"the broker closed a reader; last heard {tail[-80:]!r}")
             self.heard += len(data)
             tail = tail[-len(mark) :] + data
         self.sock.settimeout(0)
@@ -110,5 +113,12 @@ def agree(publisher: Link, readers: Sequence[Link]) -> int:
         sent += len(mark)
         if all(reader.hears(mark, PATIENCE) for reader in readers):
             return sent
-    msg = f"not every reader got a sentinel within {LIMIT:.0f} s"
-    raise BenchError(msg)
+    raise BenchError(f"not every reader got a first message within {LIMIT:.0f} s: may this user publish and subscribe?")
+
+
+def settled(reader: Link) -> None:
+    """Return when the broker has taken everything that *reader*, who has the sentinel's subscription, told it."""
+    payload = b"%d" % next(SENTINELS)
+    reader.tell(reader.speech.publish(READY, payload))
+    if not reader.hears(reader.speech.delivery(READY, READY_NUMBER, payload), LIMIT):
+        raise BenchError(f"what was said was not taken within {LIMIT:.0f} s")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 
-from bench.speak_hpfeeds import SECRET, Hpfeeds, accounts
-from bench.speak_nats import Nats
+from brokerkit.bench.speak_hpfeeds import SECRET, Hpfeeds, accounts
+from brokerkit.bench.speak_nats import Nats
 
 SPEECHES: dict[str, type[Nats | Hpfeeds]] = {"nats": Nats, "hpfeeds": Hpfeeds}
 PROTOCOLS = tuple(SPEECHES)

@@ -11,9 +11,10 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING
 
-from bench.speech import BenchError
+from brokerkit.bench.speech import BenchError, beneath
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable
     from socket import socket
 
@@ -27,14 +28,24 @@ class Hpfeeds:
 
     aside = 0
 
-    def __init__(self, name: str = "bench", secret: str = SECRET) -> None:
-        """Speak as the ident *name*."""
+    def __init__(
+        self,
+        name: str = "bench",
+        secret: str = SECRET,
+        prefix: str = "",
+        tls: ssl.SSLContext | None = None,
+        host: str = "",
+    ) -> None:
+        """Speak as the ident *name*; with *tls*, to the *host* whose certificate is expected."""
         self._secret = secret.encode()
         self._ident = short(name.encode())
+        self._prefix = beneath(prefix)
+        self._tls = tls
+        self._host = host
 
     def secure(self, sock: socket) -> socket:
-        """Return the socket as it is."""
-        return sock
+        """Return the socket as it is, or TLS over it from the first byte on."""
+        return sock if self._tls is None else self._tls.wrap_socket(sock, server_hostname=self._host)
 
     def login(self, sock: socket) -> None:
         """Answer the challenge. hpfeeds does not confirm: a refusal shows at the first sentinel."""
@@ -43,13 +54,13 @@ class Hpfeeds:
         digest = hashlib.sha1(nonce + self._secret).digest()  # noqa: S324 - the protocol's own
         sock.sendall(frame(AUTH, self._ident + digest))
 
-    def subscribe(self, topic: bytes, number: int) -> bytes:  # noqa: ARG002 - hpfeeds has none
+    def subscribe(self, topic: bytes, number: int, queue: bytes = b"") -> bytes:  # noqa: ARG002 - hpfeeds has neither
         """Return SUBSCRIBE."""
-        return frame(SUBSCRIBE, self._ident + topic)
+        return frame(SUBSCRIBE, self._ident + self._prefix + topic)
 
     def publish(self, topic: bytes, payload: bytes) -> bytes:
         """Return PUBLISH."""
-        return frame(PUBLISH, self._ident + short(topic) + payload)
+        return frame(PUBLISH, self._ident + short(self._prefix + topic) + payload)
 
     def delivery(self, topic: bytes, number: int, payload: bytes) -> bytes:  # noqa: ARG002
         """Return PUBLISH: a broker hands on what it got."""

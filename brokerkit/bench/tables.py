@@ -1,4 +1,4 @@
-"""Results as Markdown and as JSON."""
+"""Results as Markdown and as JSON: medians of the rounds, half their range, and what ours is divided by the peer's."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.servers import brokers
-
 if TYPE_CHECKING:
-    from bench.contest import Row
+    from brokerkit.bench.contest import Row
+    from brokerkit.bench.servers import Broker
 
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 FIGURES = 3  # significant ones; the spread of the rounds allows no more
 
 
@@ -25,28 +23,28 @@ class Section(NamedTuple):
     title: str
     protocol: str
     rows: list[Row]
+    brokers: list[Broker]
 
 
 def markdown(sections: list[Section], command: str, load: float) -> str:
     """Return all tables behind a line that says where and when they were measured."""
-    parts = [f"Measured by `{command}` on {_machine()}; load average at the start {load:.1f}."]
+    parts = [f"Measured by `{command}` on {machine()}; load average at the start {load:.1f}."]
     parts += [_table(section) for section in sections]
     return "\n\n".join(parts) + "\n"
 
 
 def as_json(sections: list[Section], command: str, load: float) -> str:
     """Return every value of every round."""
-    titles = {p: [broker.title for broker in brokers(p)] for p in {s.protocol for s in sections}}
     return json.dumps(
         {
             "command": command,
-            "machine": _machine(),
+            "machine": machine(),
             "load": load,
-            "brokers": titles,
             "sections": [
                 {
                     "title": section.title,
                     "protocol": section.protocol,
+                    "brokers": [broker.title for broker in section.brokers],
                     "rows": [asdict(row) | row.measure._asdict() for row in section.rows],
                 }
                 for section in sections
@@ -56,17 +54,8 @@ def as_json(sections: list[Section], command: str, load: float) -> str:
     )
 
 
-def write(path: Path, text: str) -> None:
-    """Write the tables, between the markers if the file has them."""
-    if path.exists():
-        before, begin, rest = path.read_text().partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if begin and end:
-            text = f"{before}{BEGIN}\n\n{text}\n{END}{after}"
-    path.write_text(text)
-
-
-def _machine() -> str:
+def machine() -> str:
+    """Return what the figures depend on most."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -79,23 +68,24 @@ def _machine() -> str:
     )
 
 
-def _table(section: Section) -> str:
-    names = [broker.name for broker in brokers(section.protocol)]
-    titles = [broker.title for broker in brokers(section.protocol)]
-    lines = [
-        f"### {section.title}, {section.protocol}",
-        "",
-        f"| | {' | '.join(titles)} | ratio |",
-        f"|---|{'--:|' * len(titles)}--:|",
-    ]
-    lines += [_line(row, names) for row in section.rows]
-    return "\n".join(lines)
+def rows(section: Section) -> list[list[str]]:
+    """Return the cells of a table: its head, and a line for each row."""
+    names = [broker.name for broker in section.brokers]
+    ratios = ["ratio", *(f"ratio, {name.rpartition(', ')[2]}" for name in names[1:-1])][: len(names) - 1]
+    return [["", *(broker.title for broker in section.brokers), *ratios], *(_cells(row, names) for row in section.rows)]
 
 
-def _line(row: Row, names: list[str]) -> str:
+def _cells(row: Row, names: list[str]) -> list[str]:
     unit = f" [{row.measure.unit}]" if row.measure.unit else ""
-    cells = [_cell(row, name) for name in names]
-    return f"| {row.case}: {row.measure.name}{unit} | {' | '.join(cells)} | {_ratio(row, names)} |"
+    values = [_cell(row, name) for name in names] + [_ratio(row, name, names[-1]) for name in names[:-1]]
+    return [f"{row.case}: {row.measure.name}{unit}", *values]
+
+
+def _table(section: Section) -> str:
+    head, *lines = rows(section)
+    rule = f"|---|{'--:|' * (len(head) - 1)}"
+    written = [f"| {' | '.join(cells)} |".replace("|  |", "| |", 1) for cells in (head, *lines)]
+    return "\n".join([f"### {section.title}, {section.protocol}", "", written[0], rule, *written[1:]])
 
 
 def _cell(row: Row, name: str) -> str:
@@ -106,10 +96,10 @@ def _cell(row: Row, name: str) -> str:
     if row.measure.unit == "yes/no":
         return "yes" if median > 0.5 else "no"
     failed = f" ({row.remarks[name]})" if name in row.remarks else ""
-    return _number(median) + _spread(row.values[name], median) + failed.replace("|", "/")
+    return number(median) + _spread(row.values[name], median) + failed.replace("|", "/")
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Return three significant figures, thousands apart."""
     if value == 0:
         return "0"
@@ -124,9 +114,7 @@ def _spread(values: list[float], median: float) -> str:
     return f" ±{(max(values) - min(values)) / 2 / median:.0%}"
 
 
-def _ratio(row: Row, names: list[str]) -> str:
+def _ratio(row: Row, ours: str, theirs: str) -> str:
     """Return brokerkit ÷ peer, of the medians."""
-    ours, theirs = (row.median(name) for name in names)
-    if not row.measure.compared or ours is None or not theirs:
-        return ""
-    return f"{ours / theirs:.2f}"
+    ratio = row.ratio(ours, theirs)
+    return "" if ratio is None else f"{ratio:.2f}"

@@ -17,7 +17,7 @@ class BenchError(Exception):
 
 
 class Speech(Protocol):
-    """One user of one protocol, as bytes."""
+    """One user of one protocol, as bytes.  All topics stand beneath a prefix that only the speech knows."""
 
     aside: int
     """Length of what the broker may say between two messages, in bytes; 0 for nothing."""
@@ -28,8 +28,8 @@ class Speech(Protocol):
     def login(self, sock: socket) -> None:
         """Log in over a socket that has a timeout; raise BenchError when refused."""
 
-    def subscribe(self, topic: bytes, number: int) -> bytes:
-        """Return the frame that subscribes to a topic, as subscription *number*."""
+    def subscribe(self, topic: bytes, number: int, queue: bytes = b"") -> bytes:
+        """Return the frame that subscribes to a topic, as subscription *number*, perhaps in a queue group."""
 
     def publish(self, topic: bytes, payload: bytes) -> bytes:
         """Return the frame that publishes."""
@@ -39,3 +39,8 @@ class Speech(Protocol):
 
     def answer(self, heard: bytes) -> bytes:
         """Return the answer to something besides messages; raise BenchError if it was an error."""
+
+
+def beneath(prefix: str) -> bytes:
+    """Return what stands before each topic."""
+    return prefix.encode() + b"." if prefix else b""
