@@ -4,12 +4,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test test-servers torture check lint types bench nats-server nats-clients kafka-clients ferretdb clean
+.PHONY: help run test test-pure test-servers torture asan fuzz check lint types bench nats-server nats-clients kafka-clients ferretdb clean
 
 help:
 	@echo "make run      install into $(VENV) and start a broker on loopback"
 	@echo "make test     install what tests need, and run them all"
 	@echo "make test-servers  with real databases, NATS clients and nats-server; as root, install those first"
+	@echo "make test-pure  the tests of the message path once more, without the compiled modules"
+	@echo "make asan     the same with compiled modules that end the process at a byte out of bounds; needs gcc"
+	@echo "make fuzz     have a fuzzer try RUNS inputs on the compiled modules; needs clang (CLANG=...)"
 	@echo "make torture  kill registry and log ROUNDS times while they are written to, and see that nothing is lost"
 	@echo "make check    lint and types"
 	@echo "make bench    measure, beside nats-server and hpfeeds-broker where they are installed"
@@ -19,7 +22,9 @@ help:
 	@echo "make ferretdb  build a server for users in MongoDB with Go, for make test-servers"
 	@echo "make clean    remove $(VENV) and what was built"
 
-$(VENV)/installed: setup.cfg setup.py pyproject.toml
+COMPILED := $(wildcard brokerkit/*.pyx brokerkit/*.pxd brokerkit/protocols/*/*.pyx) \
+	$(addprefix brokerkit/,stamp.py fields.py pile.py trie.py)
+$(VENV)/installed: setup.cfg setup.py pyproject.toml $(COMPILED)
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("brokerkit needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat --editable .
@@ -39,6 +44,44 @@ run: $(VENV)/installed
 JOBS ?= auto
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+# What the message path does, from the bytes that come in to those that go out: in pure Python, too.
+HEART := tests/test_run.py tests/test_route.py tests/test_router.py tests/test_trie.py tests/test_deliver.py \
+	tests/test_outbox.py tests/test_turn.py tests/test_client.py tests/test_reading.py tests/test_pacing.py \
+	tests/test_mapping.py tests/test_crossings.py tests/test_tenants.py tests/test_reserved.py tests/test_tally.py \
+	tests/test_reentrance.py tests/test_websocket.py tests/test_departure.py tests/contract tests/protocols/nats tests/protocols/hpfeeds
+test-pure: $(VENV)/installed-test
+	BROKERKIT_PURE=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(HEART) $(ARGS)
+
+# A copy of the package with modules of its own.  The interpreter has no sanitizer: it is loaded before it.  What Python
+# itself never frees is no leak, and pools of Python's would hide what is out of bounds.
+ASAN := $(abspath $(VENV))/asan
+SANITIZED := ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc
+asan: $(VENV)/installed-test
+	CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address" LDFLAGS=-fsanitize=address \
+		$(BIN)/python setup.py --quiet build --build-lib $(ASAN) --build-temp $(ASAN)/temp
+	$(SANITIZED) BROKERKIT_COMPILED=required BROKERKIT_EXAMPLES=$${BROKERKIT_EXAMPLES:-100} PYTHONPATH=$(ASAN) \
+		LD_PRELOAD=$$(gcc -print-file-name=libasan.so) $(BIN)/python -m pytest --override-ini "pythonpath=$(ASAN) ." \
+		$(HEART) tests/variants tests/fuzz $(ARGS)
+
+# Each target tries its share of RUNS inputs; what is interesting is kept in .venv/fuzz for the next time, and held against
+# the pure code in the end.  A crash is written beside it: copied into tests/fuzz/corpus it is a test.
+RUNS ?= 10000000
+FUZZ := $(abspath $(VENV))/fuzz
+CLANG ?= $(firstword $(notdir $(wildcard /usr/bin/clang /usr/bin/clang-[0-9] /usr/bin/clang-[0-9][0-9])) clang)
+FUZZING = cd $(FUZZ) && $(SANITIZED) PYTHONPATH=$(FUZZ)/lib LD_PRELOAD=$$($(abspath $(BIN))/python -c \
+	'import atheris; print(atheris.path())')/asan_with_fuzzer.so nice $(abspath $(BIN))/python $(CURDIR)/tests/fuzz
+fuzz: $(VENV)/installed-test
+	@command -v $(CLANG) > /dev/null || { echo "make fuzz needs clang: apt-get install clang, or CLANG=..."; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	mkdir -p $(FUZZ)/nats $(FUZZ)/hpfeeds $(FUZZ)/deliver
+	CC=$(CLANG) LDSHARED="$(CLANG) -shared" CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,fuzzer-no-link" \
+		$(BIN)/python setup.py --quiet build --build-lib $(FUZZ)/lib --build-temp $(FUZZ)/temp
+	$(FUZZING) scan-nats -runs=$$(($(RUNS) / 2)) -max_len=700 nats $(CURDIR)/tests/fuzz/corpus/nats
+	$(FUZZING) scan-hpfeeds -runs=$$(($(RUNS) / 4)) -max_len=700 hpfeeds $(CURDIR)/tests/fuzz/corpus/hpfeeds
+	$(FUZZING) walk -runs=$$(($(RUNS) / 4)) -max_len=700 deliver $(CURDIR)/tests/fuzz/corpus/deliver
+	for target in nats hpfeeds deliver; do \
+		$(FUZZING) $$target -runs=0 $$target $(CURDIR)/tests/fuzz/corpus/$$target || exit 1; done
 
 # As root it installs the databases, and nothing may be missing; else it uses what there is, and skips the rest.
 test-servers: $(VENV)/installed-test
@@ -117,3 +160,4 @@ $(BIN)/ferretdb: | $(VENV)/installed
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info twisted/plugins/dropin.cache
+	find brokerkit -name '*.so' -delete

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from twisted.plugin import getPlugins
 from twisted.python import usage
 
+from brokerkit import compiled
 from brokerkit import config as configuration
 from brokerkit.broker import Broker
 from brokerkit.checkers.listed import ListedUsers
@@ -246,6 +247,8 @@ class Program(MultiService):
         self.broker.reactor.callWhenRunning(self._say_ready)  # only from then on a signal stops it in good order
 
     def _say_ready(self) -> None:
+        for problem in compiled.problems:
+            log.warn("some of this is pure Python, and slower: {problem}", problem=problem)
         soon = self.broker.reactor.callFromThread
         signal.signal(signal.SIGHUP, lambda *_: soon(self.broker.look_again))
         signal.signal(signal.SIGUSR2, lambda *_: soon(self._go_slowly))

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from brokerkit.compiled import heart
 from brokerkit.grants import PUBLISH
 from brokerkit.route import Route
 from brokerkit.run import Batch, Carried, Origin, may_cross, renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from brokerkit.framing import Framing
     from brokerkit.mapping import Mapper
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 
-def deliver(run: Run, gate: Gate) -> int:
+def deliver_plainly(run: Run, gate: Gate) -> int:
     """Put a run into the outboxes of all who receive it.
 
     Gives the number of messages that were let through: all but those that were refused, or stood behind a refusal.
@@ -57,16 +58,21 @@ def deliver(run: Run, gate: Gate) -> int:
                 if gate.refused(batch):
                     continue
                 break
-        if route.unspellable:
-            router.unspellable += route.unspellable * (stop - start)
         passed += stop - start
-        if run.origin is not Origin.CLIENT:
-            _deliver_each(batch, gate, route)
-        elif route.only is None or not _deliver_only(batch, route.only):
-            _deliver(batch, gate, route)
+        deliver_batch(batch, gate, route)
     gate.messages += passed
     router.messages += passed
     return passed
+
+
+def deliver_batch(batch: Batch, gate: Gate, route: Route) -> None:
+    """Put a batch that may be published into the outboxes of all to whom the route leads."""
+    if route.unspellable:
+        gate.router.unspellable += route.unspellable * (batch.stop - batch.start)
+    if batch.run.origin is not Origin.CLIENT:
+        _deliver_each(batch, gate, route)
+    elif route.only is None or not _deliver_only(batch, route.only):
+        _deliver(batch, gate, route)
 
 
 def _deliver_only(batch: Batch, only: Only) -> bool:
@@ -99,7 +105,7 @@ def _deliver(batch: Batch, gate: Gate, route: Route) -> None:
     for other in route.further:
         heard = _deliver_further(renamed(batch, other.topic), other, gate.router) or heard
     if route.groups:
-        _share(batch, gate, route, heard=heard)
+        share(batch, gate, route, heard=heard)
     elif not heard and gate.unheard is not None:
         gate.unheard(batch)
 
@@ -135,7 +141,7 @@ def _deliver_whole(batch: Batch, frames: list[tuple[bytes, tuple[Subscription, .
                 heard = True
     for s in route.others:
         if s.alive and (s.mute is None or s.mute is not sender):
-            heard = _hand_over(s, batch) or heard
+            heard = hand_over(s, batch) or heard
     return heard
 
 
@@ -179,7 +185,7 @@ def _pass_mapped(batch: Batch, gate: Gate, topic: bytes | None) -> None:
         _deliver_each(batch, gate, route)
 
 
-def _share(batch: Batch, gate: Gate, route: Route, *, heard: bool) -> None:
+def share(batch: Batch, gate: Gate, route: Route, *, heard: bool) -> None:
     """Give the messages of a batch, one by one, to the groups; ``heard`` says whether anybody has the batch already."""
     for one, now in _one_by_one(batch, gate, route):
         given = _give_to_groups(one, now, gate.router)
@@ -217,7 +223,7 @@ def _deliver_one(one: Batch, route: Route, router: Router) -> bool:
                     heard = True
     for s in route.others:
         if _takes(s, one):
-            heard = _hand_over(s, one) or heard
+            heard = hand_over(s, one) or heard
     for other in route.further:
         heard = _deliver_one(renamed(one, other.topic), other, router) or heard
     return _give_to_groups(one, route, router) or heard
@@ -261,7 +267,7 @@ def _give_to_one(tiers: tuple[tuple[Member, ...], ...], one: Batch, router: Rout
 def _give(s: Subscription, head: object, one: Batch, router: Router) -> bool:
     if s.framing is not None:
         return _put(s, s.framing, head, one, router)
-    return _hand_over(s, one)
+    return hand_over(s, one)
 
 
 def _put(s: Subscription, framing: Framing, head: object, one: Batch, router: Router) -> bool:
@@ -282,7 +288,7 @@ def _put(s: Subscription, framing: Framing, head: object, one: Batch, router: Ro
     return True
 
 
-def _hand_over(s: Subscription, batch: Batch) -> bool:
+def hand_over(s: Subscription, batch: Batch) -> bool:
     """Call a subscriber that is a function, and say whether anybody heard; what it raises hurts nobody else."""
     s.messages += len(batch)
     last = s.left > 0 and _use_up(s)  # before the call: what it publishes itself must not be one too many
@@ -311,6 +317,10 @@ def _end(s: Subscription) -> None:
             s.ended(s)
     except Exception:
         log.failure("whoever is told of the end of {pattern!r} failed", pattern=s.pattern)
+
+
+deliver: Callable[[Run, Gate], int] = deliver_plainly if heart is None else heart.deliver
+"""What is done with a run: the compiled form takes what is plain and leaves the rest to the functions above."""
 
 
 def pass_on(message: Message, sender: Run, router: Router, path: Path) -> bool:

@@ -160,6 +160,10 @@ class Grants:
         access = self.actions.get(action, self.others)
         return access.free or access.permits(name, literal=literal, queue=queue)
 
+    def free_but_for(self, action: str) -> tuple[bytes, ...] | None:
+        """Give how the names begin about which ``permits`` has to be asked; ``None`` if it has to be about all."""
+        return () if self.access(action).free else None
+
     def ruling(self, action: str, name: bytes, *, literal: bool = True, queue: bytes = b"") -> Ruling:
         """Give what ``permits`` gives, with the rule that decided and the action that it is one of."""
         return (*self.access(action).ruling(name, literal=literal, queue=queue), action)

@@ -19,12 +19,15 @@ Slow readers, all of it in this file:
 from __future__ import annotations
 
 from collections import deque
+from sys import maxsize
 from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
+
+from brokerkit.pile import BLOCK, SMALL, Pile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,11 +38,9 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-BLOCK = 128 * 1024  # bytes: what Twisted sends by one system call, and what one write is joined to
 LENT = 32 * 1024  # bytes: what a transport that is no socket is given at a time, until it says stop
 EXPIRED = "Backpressure deadline timer expired"  # in the log, whichever of the two it was: alerts look for these words
 WORDS = {"deadline": EXPIRED, "limit": EXPIRED}
-SMALL = 16 * 1024  # bytes: pieces from this size on are never copied together with others
 
 
 @attrs.frozen
@@ -62,7 +63,7 @@ class Limits:
 
 
 @implementer(IPullProducer, IPushProducer)
-class Outbox:
+class Outbox(Pile):
     """The bytes that wait for one peer.
 
     ``transport`` is any Twisted transport; ``direct`` says that it is a plain TCP socket whose ``writeSomeData`` may be
@@ -77,21 +78,15 @@ class Outbox:
         "_direct",
         "_full",
         "_moved_at",
-        "_pieces",
         "_stopped",
         "_taken",
         "_transport",
-        "_turn",
         "_waiting",
-        "brim",
         "closed",
         "filled",
-        "limit",
         "limits",
         "mark",
-        "open",
         "peer",
-        "pending",
         "recovered",
         "sent",
     )
@@ -108,12 +103,11 @@ class Outbox:
         direct: bool = False,
     ) -> None:
         """Begin empty; nothing is allocated for the bytes before the first ones come."""
+        super().__init__(turn, limits.limit, limits.brim)
         self._transport = transport
-        self._turn = turn
         self._clock = clock
         self._stopped = stopped
         self._direct = direct
-        self._pieces: list[bytes] = []
         self._backlog: deque[bytes] | None = None
         self._taken = 0  # bytes of the backlog's first piece that are gone already
         self._blocked = False
@@ -122,36 +116,16 @@ class Outbox:
         self._alarm: IDelayedCall | None = None
         self._waiting: set[Callable[[Outbox], None]] | None = None
         self.limits = limits
-        self.limit = limits.limit
         self.mark = limits.mark
-        self.brim = limits.brim
         self.peer = peer
-        self.pending = 0
         self.sent = 0
         self.filled = 0  # times that there was hardly any room left
         self.recovered = 0  # times that the reader has caught up since
-        self.open = True
         self.closed = False
         if not direct:
             transport.registerProducer(self, True)  # type: ignore[attr-defined]
 
-    # -- filling ----------------------------------------------------------------------------------------------------
-
-    def put(self, data: bytes) -> None:
-        """Queue bytes for the end of the turn; a closed outbox accepts nothing."""
-        if not data or not self.open:
-            return
-        if not self._pieces:
-            self._turn.touched.append(self)
-        self._pieces.append(data)
-        self.pending += len(data)
-        if self.pending > self.limit and self.pending > len(data):  # one frame may always wait, however large
-            self.abort("limit")
-
-    @property
-    def able(self) -> bool:
-        """Whether a member of a queue group can take a message here."""
-        return self.open and self.pending < self.brim
+    # -- filling (``put`` is the pile's) ------------------------------------------------------------------------------
 
     @property
     def congested(self) -> bool:
@@ -186,14 +160,20 @@ class Outbox:
         self._direct = False
         transport.registerProducer(self, True)  # type: ignore[attr-defined]
 
+    def follow(self, limits: Limits) -> None:
+        """Have other limits hold from now on, also for what is waiting already."""
+        self.limits = limits
+        self.limit, self.brim, self.mark = min(limits.limit, maxsize), min(limits.brim, maxsize), limits.mark
+
     # -- emptying ---------------------------------------------------------------------------------------------------
 
     def flush(self) -> bool:
         """Write what this turn has put here, as far as the peer takes it; say whether publishers must be paced."""
-        pieces = self._pieces
-        if not pieces or self.closed:
+        pieces = self.take()
+        if self.closed:
             return False
-        self._pieces = []
+        if not pieces:  # they have been written before the end of the turn
+            return self.pending >= self.mark and self.congested
         if self._blocked:
             self._keep(pieces)
         elif not self._direct:
@@ -248,7 +228,8 @@ class Outbox:
         """Queue behind what is waiting already, in pieces that are worth a write each."""
         if self._backlog is None:
             self._backlog = deque()
-        self._backlog.extend(_blocks(pieces))
+        solid = [piece if piece.__class__ is bytes else bytes(piece) for piece in pieces]  # blocks are used again
+        self._backlog.extend(_blocks(solid))
         if self.pending >= self.brim and self.filled == self.recovered:
             self.filled += 1
 
@@ -395,7 +376,7 @@ class Outbox:
         self.open = False
         self.closed = True
         self.pending = 0
-        self._pieces = []
+        self.take()
         self._backlog = None
         self._taken = 0
         if self._alarm is not None:

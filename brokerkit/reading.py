@@ -7,6 +7,13 @@ So the plain connections of a broker (TCP and UNIX, also those beneath TLS) are 
 one single reader to the reactor: when it becomes readable, every connection that has something is read, one after the
 other.  As more are known to follow, the turns of a few small chunks are written together (``Turn.more``).  Everything
 else, the waiting to write included, stays with the reactor; where there is no epoll, so does the reading.
+
+A lone peer that waits for each answer speaks again within microseconds, and to be put to sleep and woken up costs more
+than to look again until then.  So it is looked again for a moment, as long as that has paid lately.  It must not keep
+the reactor from everything else: it ends when much has come, or when somebody waits for room to be written to.
+
+Each connection that has something is read once in a round, however much it has: who floods the broker makes the others
+wait for one chunk, not for more.
 """
 
 from __future__ import annotations
@@ -30,7 +37,14 @@ log = Logger()
 
 ROUND = 256  # connections that are read before the reactor looks at its timers and at new connections again
 TOGETHER = 8  # small chunks whose consequences are written together, so that the other side can begin
-CHUNK = 65536  # bytes that are read from a connection at a time, unless it is in the middle of something large
+CHUNK = 65536  # bytes that are read from a connection at a time, unless it is fast or in the middle of something large
+WIDE = 256 * 1024  # bytes that are read at a time from one that sends as fast as it can
+LONE = 2  # connections that were ready at the most, if it is to be looked again at once
+LOOKS = 60  # that it takes to give up, some 30 microseconds
+STAY = 32  # rounds at the most before the reactor looks at its timers and at new connections again
+ENOUGH = 256 * 1024  # bytes that are read before it does so, whatever more there is
+TRUST = 8  # times in a row that it may come to nothing before it is hardly tried any more
+SELDOM = 64  # rounds of which one is tried all the same
 AHEAD = 4  # large frames that are read together
 MOST = 512 * 1024  # bytes that are read at a time where frames are large
 
@@ -48,6 +62,8 @@ class Reading:
         self._turn = turn
         self._epoll: Any = None  # made when first needed
         self._watched: dict[int, Any] = {}
+        self._trust = 0
+        self._untried = 0
 
     def take_over(self, port: object) -> None:
         """Have a port that Twisted opened make connections that are read here; any other port is left alone."""
@@ -91,18 +107,46 @@ class Reading:
     def doRead(self) -> None:
         """Read from every connection that has something, and write what that caused."""
         ready = self._epoll.poll(0, ROUND)
+        came = self._round(ready)
+        for _ in range(STAY):
+            if not 0 < len(ready) <= LONE or came >= ENOUGH or self._turn.behind or not self._is_worth_it():
+                break
+            ready = self._look_again()
+            if ready:
+                came += self._round(ready)
+
+    def _is_worth_it(self) -> bool:
+        """Say whether looking again has paid lately; once in a while say so, to see whether it would by now."""
+        self._untried = 0 if self._trust else (self._untried + 1) % SELDOM
+        return not self._untried
+
+    def _look_again(self) -> list[tuple[int, int]]:
+        """Give what becomes ready within a moment."""
+        poll = self._epoll.poll
+        for _ in range(LOOKS):
+            ready: list[tuple[int, int]] = poll(0, ROUND)
+            if ready:
+                self._trust = TRUST
+                return ready
+        self._trust = max(self._trust - 1, 0)
+        return []
+
+    def _round(self, ready: list[tuple[int, int]]) -> int:
+        """Read from each of those once; give the number of bytes that have come."""
         turn = self._turn
         follow = len(ready)
+        came = 0
         try:
             for number, _ in ready:
                 follow -= 1
                 turn.more = follow % TOGETHER > 0
                 connection = self._watched.get(number)
                 if connection is not None:
-                    _read(connection)
+                    came += _read(connection)
         finally:
             turn.more = False
             turn.write()
+        return came
 
     def connectionLost(self, reason: Failure) -> None:
         """Tell every connection: the reactor ends."""
@@ -110,24 +154,28 @@ class Reading:
             _lose(connection, reason)
 
 
-def _read(connection: _ReadTogether) -> None:
-    """Read once; an error, foreseen or not, costs the one connection."""
+def _read(connection: _ReadTogether) -> int:
+    """Read once, and give the number of bytes; an error, foreseen or not, costs the one connection."""
     try:
         chunk = connection.socket.recv(connection.room)
     except BlockingIOError:
-        return
+        return 0
     except OSError:
         _lose(connection, LOST)
-        return
+        return 0
     if not chunk:
         _lose(connection, DONE)
-        return
+        return 0
+    size = len(chunk)
+    if (size >= CHUNK or connection.usual > CHUNK) and not connection.wanted:
+        connection.adapt(size)
     try:
         connection.protocol.dataReceived(chunk)
     except Exception:
         failure = Failure()
         log.failure("reading from {connection} failed", failure, connection=connection)
         _lose(connection, failure)
+    return size
 
 
 def _lose(connection: tcp.Connection, reason: Failure) -> None:
@@ -146,6 +194,8 @@ class _ReadTogether(tcp.Connection):
     """A connection that a ``Reading`` watches, and that writes with as little as can be around the system call."""
 
     room = CHUNK  # bytes that are read at a time
+    usual = CHUNK  # the same, if nothing large is under way
+    wanted = 0  # the same, if something is
 
     def __init__(self, reading: Reading, *arguments: Any) -> None:  # noqa: ANN401  whatever Twisted's port gives
         self._reading = reading
@@ -153,7 +203,13 @@ class _ReadTogether(tcp.Connection):
 
     def make_room(self, size: int) -> None:
         """Take note that a frame of ``size`` bytes has begun, 0 for none: large ones are read several at a time."""
-        self.room = min(max(AHEAD * size, CHUNK), MOST) if size > CHUNK // 2 else CHUNK
+        self.wanted = min(max(AHEAD * size, CHUNK), MOST) if size > CHUNK // 2 else 0
+        self.room = self.wanted or self.usual
+
+    def adapt(self, size: int) -> None:
+        """Take note that so many bytes have come at once: more are read at a time from one that sends that fast."""
+        self.usual = min(2 * size, WIDE) if size >= CHUNK else CHUNK
+        self.room = self.wanted or self.usual
 
     def startReading(self) -> None:
         """Read as soon as there is something."""

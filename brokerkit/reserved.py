@@ -91,6 +91,10 @@ class Guarded(Grants):
             return False, None, action
         return super().ruling(action, name, literal=literal, queue=queue)
 
+    def free_but_for(self, action: str) -> tuple[bytes, ...] | None:
+        """Give how the names begin about which ``permits`` has to be asked; ``None`` if it has to be about all."""
+        return (self.reserved.prefix, self.reserved.asking) if super().free_but_for(action) == () else None
+
     def denies_part(self, pattern: bytes, queue: bytes = b"") -> bool:
         """Say whether a subscription to ``pattern`` has to be filtered at each match."""
         return self.reserved.reaches(pattern) or super().denies_part(pattern, queue)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from brokerkit.fields import Leads
 from brokerkit.run import Origin
 
 if TYPE_CHECKING:
@@ -37,19 +38,17 @@ Only = tuple["Framing", Any, "Subscription"]
 """The one who receives, with its framing and its head."""
 
 
-class Route:
+class Route(Leads):
     """Everyone who receives one topic at one state of the router (``generation``)."""
 
     __slots__ = (
         "further",
-        "generation",
         "groups",
         "kept",
         "mapper",
         "only",
         "others",
         "plain",
-        "stale",
         "topic",
         "unspellable",
     )

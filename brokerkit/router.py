@@ -16,7 +16,7 @@ other brokers live on that.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brokerkit.allowance import UNBOUNDED
 from brokerkit.grants import PUBLISH
@@ -145,6 +145,14 @@ class Router:
             self._keep(topic, route)
         return route
 
+    @property
+    def tables(self) -> tuple[Any, ...]:
+        """What the compiled message path looks into for topics that are asked for only once, while there is no mapping.
+
+        All of these are changed in place.
+        """
+        return () if self.mappers else (self._routes, self._once, SEEN_ONCE, self._literals, self._patterns.root)
+
     def comes_again(self, topic: bytes) -> bool:
         """Say whether a topic has been asked for before, so that it is worth remembering."""
         if topic in self._once:
@@ -245,7 +253,7 @@ class Gate:
     ``unheard(batch)`` is called for what nobody received; ``None`` where nobody wants to know.
     """
 
-    __slots__ = ("grants", "messages", "refused", "router", "routes", "unheard")
+    __slots__ = ("free_but_for", "grants", "messages", "refused", "router", "routes", "unheard")
 
     def __init__(
         self,
@@ -257,6 +265,7 @@ class Gate:
         """Begin with an empty cache."""
         self.router = router
         self.grants = grants
+        self.free_but_for = grants.free_but_for(PUBLISH)
         self.refused = refused
         self.unheard = unheard
         self.routes: dict[bytes, Route] = {}
@@ -265,6 +274,7 @@ class Gate:
     def change(self, grants: Grants) -> None:
         """Decide by other grants from the next message on."""
         self.grants = grants
+        self.free_but_for = grants.free_but_for(PUBLISH)
         self.routes.clear()
 
     def miss(self, topic: bytes) -> Route | None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from brokerkit.fields import Places
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -51,28 +53,23 @@ Path = tuple[object, ...]
 """What has carried a message from one tenant to the next; nothing does so twice."""
 
 
-class Run:
+class Run(Places):
     """Consecutive messages of one sender.
 
     A protocol's own run subclasses this and implements ``__len__``, ``__getitem__`` and ``clear``.  Its scanner notes
     where batches begin: the index of the first message in ``cuts``, its topic in ``topics``, one of each per batch.
     """
 
-    __slots__ = ("cuts", "name", "origin", "sender", "topics")
+    __slots__ = ()
 
     path: Path = ()
 
     def __init__(self) -> None:
         """Begin empty; sender, name and origin are set by the client that publishes it."""
-        self.sender: object | None = None
+        super().__init__()
+        self.sender = None
         self.name = b""
         self.origin = Origin.CLIENT
-        self.topics: list[bytes] = []
-        self.cuts: list[int] = []
-
-    def __len__(self) -> int:
-        """Give the number of messages."""
-        raise NotImplementedError
 
     def __getitem__(self, index: int) -> Message:
         """Cut out one message."""
@@ -119,8 +116,7 @@ class Run:
     def clear(self) -> None:
         """Forget all messages, and the chunk that they were cut from."""
         self.sender = None
-        self.topics.clear()
-        self.cuts.clear()
+        self.empty()
 
 
 class Batch:
@@ -218,38 +214,15 @@ def renamed(batch: Batch, topic: bytes) -> Batch:
 class Scanned(Run):
     """A run of places in the chunk that was read: where each message starts, and where the last one ends.
 
-    A wire's own run subclasses this and says what stands at a place (``__getitem__``).
+    A wire's own run subclasses this and says what stands at a place (``__getitem__``).  The wire fills it, again and
+    again.
     """
 
-    __slots__ = ("chunk", "end", "starts")
-
-    def __init__(self) -> None:
-        """Begin empty; a wire fills it, again and again."""
-        super().__init__()
-        self.chunk = b""
-        self.starts: list[int] = []
-        self.end = 0
-
-    def __len__(self) -> int:
-        """Give the number of messages."""
-        return len(self.starts)
+    __slots__ = ()
 
     def weight(self, start: int, stop: int) -> int:
         """Give how many bytes of the chunk a batch takes."""
-        return (self.starts[stop] if stop < len(self.starts) else self.end) - self.starts[start]
-
-    def ending(self, index: int) -> int:
-        """Give where the message at ``index`` ends."""
-        following = index + 1
-        return self.starts[following] if following < len(self.starts) else self.end
-
-    def clear(self) -> None:
-        """Forget all messages and the chunk."""
-        self.sender = None
-        self.chunk = b""
-        self.topics.clear()
-        self.cuts.clear()
-        self.starts.clear()
+        return self.ending(stop - 1) - self.starts[start]
 
 
 class Spoken(Run):

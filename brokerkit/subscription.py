@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brokerkit.fields import Receiver
 from brokerkit.run import Origin
 from brokerkit.topics import has_wildcard
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from brokerkit.run import Batch
 
 
-class Subscription:
+class Subscription(Receiver):
     """Compared by identity; the router owns ``alive``, ``messages`` and ``left``.
 
     ``mute`` is the sender whose messages are left out (its own client, when it asked for no echo).  ``left`` is the
@@ -33,25 +34,14 @@ class Subscription:
     """
 
     __slots__ = (
-        "alive",
         "ended",
-        "filter",
-        "framing",
         "here",
-        "left",
         "literal",
-        "messages",
-        "mute",
-        "origin",
-        "original",
-        "outbox",
         "owner",
         "pattern",
-        "queue",
         "receive",
         "router",
         "shadows",
-        "tag",
     )
 
     def __init__(
@@ -89,7 +79,7 @@ class Subscription:
         self.left = -1
         self.alive = False
         self.router: Router | None = None  # that has it, or had it
-        self.original: Subscription | None = None  # whom a shadow stands for
+        self.original = None  # whom a shadow stands for
         self.here: Callable[[bytes], bytes] | None = None  # what a shadow's original calls a topic, if not the same
         self.shadows: list[Subscription] | None = None  # of this one, in other tenants
 

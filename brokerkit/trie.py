@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brokerkit.compiled import twin
 from brokerkit.topics import ANY, REST, has_empty_token
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from brokerkit.subscription import Subscription
 
 
+@twin
 class Level:
     """One token's depth in the trie."""
 
@@ -100,25 +102,29 @@ class Trie:
 
     def match(self, topic: bytes) -> list[Subscription]:
         """Give all subscriptions whose pattern stands for the literal name ``topic``."""
-        found: list[Subscription] = []
-        if not self.size or has_empty_token(topic):
-            return found
-        levels = [self.root]
-        for token in topic.split(b"."):
-            reached: list[Level] = []
-            for level in levels:
-                found.extend(level.rest)
-                below = level.next.get(token)
-                if below is not None:
-                    reached.append(below)
-                if level.star is not None:
-                    reached.append(level.star)
-            if not reached:
-                return found
-            levels = reached
+        return walk(self.root, topic) if self.size and not has_empty_token(topic) else []
+
+
+@twin
+def walk(root: Level, topic: bytes) -> list[Subscription]:
+    """Give all subscriptions below ``root`` whose pattern stands for ``topic``, which has no empty token."""
+    found: list[Subscription] = []
+    levels = [root]
+    for token in topic.split(b"."):
+        reached: list[Level] = []
         for level in levels:
-            found.extend(level.ends)
-        return found
+            found.extend(level.rest)
+            below = level.next.get(token)
+            if below is not None:
+                reached.append(below)
+            if level.star is not None:
+                reached.append(level.star)
+        if not reached:
+            return found
+        levels = reached
+    for level in levels:
+        found.extend(level.ends)
+    return found
 
 
 def _is_rest(pattern: bytes) -> bool:

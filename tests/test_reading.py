@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,22 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
 from brokerkit.protocols.hpfeeds.wire import AUTH, PUBLISH, frame, short
-from brokerkit.reading import AHEAD, CHUNK, MOST, ROUND, TOGETHER, Reading, TCPConnection, UNIXConnection
+from brokerkit.reading import (
+    AHEAD,
+    CHUNK,
+    ENOUGH,
+    LOOKS,
+    MOST,
+    ROUND,
+    SELDOM,
+    STAY,
+    TOGETHER,
+    TRUST,
+    WIDE,
+    Reading,
+    TCPConnection,
+    UNIXConnection,
+)
 from brokerkit.testing import MemoryBroker
 from brokerkit.turn import Turn
 
@@ -85,7 +101,7 @@ class Desk:
         self.peers.append(peer)
         protocol = protocol or Heard()
         connection = kind(self.reading, ours, protocol, ("x", 1), None, len(self.peers), self.reactor)
-        connection.getPeer = lambda: IPv4Address("TCP", "x", 1)
+        connection.getPeer = connection.getHost = lambda: IPv4Address("TCP", "x", 1)
         protocol.makeConnection(connection)
         return peer, connection
 
@@ -285,7 +301,7 @@ def test_large_frames_are_read_several_at_a_time(desk: Desk, size: int, room: in
     assert sent == room or size > CHUNK  # a machine may allow smaller buffers than were asked for
     connection.make_room(0)
     desk.reading.doRead()
-    assert len(heard.chunks[1]) <= CHUNK
+    assert len(heard.chunks[1]) <= 2 * CHUNK  # a connection that has filled one chunk is read in larger ones
 
 
 def test_a_session_says_what_it_expects(desk: Desk) -> None:
@@ -302,7 +318,7 @@ def test_a_session_says_what_it_expects(desk: Desk) -> None:
     assert connection.room == AHEAD * len(whole)
     peer.sendall(whole[-1:])
     desk.reading.doRead()
-    assert connection.room == CHUNK
+    assert connection.room <= 2 * CHUNK  # it has shown that it is fast
 
 
 def test_a_round_is_bounded(desk: Desk) -> None:
@@ -358,3 +374,160 @@ def test_other_ports_are_left_alone() -> None:
     """A port in memory has no transports to replace."""
     port = object()
     Desk().reading.take_over(port)
+
+
+def test_a_fast_connection_is_read_in_larger_pieces(desk: Desk) -> None:
+    """Whoever fills a chunk is read twice as much the next time, up to a bound; a small chunk ends that."""
+    _, connection = desk.connect()
+    rooms = []
+    for size in (CHUNK, 2 * CHUNK, WIDE, WIDE, 10):
+        connection.adapt(size)
+        rooms.append(connection.room)
+    assert rooms == [2 * CHUNK, WIDE, WIDE, WIDE, CHUNK]
+
+
+def test_a_large_frame_decides_how_much_is_read(desk: Desk) -> None:
+    """While a large frame is under way it does not matter how fast the connection is; afterwards it does again."""
+    _, connection = desk.connect()
+    connection.make_room(MOST)
+    connection.adapt(CHUNK)
+    assert connection.room == MOST
+    connection.make_room(0)
+    assert connection.room == 2 * CHUNK
+
+
+class Answering(Heard):
+    """Has its peer send one byte more for each that comes."""
+
+    def dataReceived(self, chunk: bytes) -> None:
+        """Note it, and answer for the peer."""
+        super().dataReceived(chunk)
+        self.peer.send(b"x")
+
+    peer: socket.socket
+
+
+def test_a_lone_connection_is_looked_at_again(desk: Desk) -> None:
+    """Whoever answers at once is read again without a turn of the reactor, but only so often."""
+    heard = Answering()
+    heard.peer, _ = desk.connect(heard)
+    desk.reading._trust = 1
+    heard.peer.send(b"x")
+    desk.reading.doRead()
+    assert len(heard.chunks) == 1 + STAY
+
+
+class Flooded(Heard):
+    """Has its peer send as much as it can each time that it is read."""
+
+    def dataReceived(self, chunk: bytes) -> None:
+        """Note how much came, and go on."""
+        super().dataReceived(chunk)
+        flood(self.peer)
+
+    peer: socket.socket
+
+
+def flood(peer: socket.socket) -> None:
+    """Send as much as the socket takes."""
+    peer.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            peer.send(bytes(CHUNK))
+
+
+def test_a_flood_does_not_keep_the_reactor_waiting(desk: Desk) -> None:
+    """A lone connection that always has more is not one that waits for answers: others get their turn in between."""
+    heard = Flooded()
+    heard.peer, connection = desk.connect(heard)
+    desk.reading._trust = TRUST
+    flood(heard.peer)
+    desk.reading.doRead()
+    assert ENOUGH <= sum(map(len, heard.chunks)) < ENOUGH + connection.room
+
+
+def test_who_waits_for_room_does_not_wait_for_a_lone_connection(desk: Desk) -> None:
+    """While a reader is behind, the reactor sees soon whether it can be written to again."""
+    heard = Answering()
+    heard.peer, _ = desk.connect(heard)
+    desk.reading._trust = TRUST
+    desk.turn.behind = 1
+    heard.peer.send(b"x")
+    desk.reading.doRead()
+    assert len(heard.chunks) == 1
+
+
+def test_a_flood_lets_everybody_speak(desk: Desk) -> None:
+    """Each round reads every connection once: between two chunks of one who floods, all the others are heard."""
+    said: list[object] = []
+    floods = [Flooded(said.append) for _ in range(2)]
+    for heard in floods:
+        heard.peer, _ = desk.connect(heard)
+        flood(heard.peer)
+    small = [Heard(said.append) for _ in range(5)]
+    peers = [desk.connect(heard)[0] for heard in small]
+    for i in range(10):
+        for peer in peers:
+            peer.send(b"%d" % i)
+        desk.reading.doRead()
+        assert [len(heard.chunks) for heard in small] == [i + 1] * 5
+        assert [len(heard.chunks) for heard in floods] == [i + 1] * 2
+    assert max(len(chunk) for heard in floods for chunk in heard.chunks) <= WIDE
+
+
+def test_a_flood_of_messages_lets_everybody_be_heard(desk: Desk) -> None:
+    """The same with sessions: what others say in a round is written when it ends, before more of the flood is read."""
+    memory = MemoryBroker(users={"ann": "pw"})
+    make = memory.broker.listener("nats").factory.buildProtocol
+    login = b'CONNECT {"verbose":false,"user":"ann","pass":"pw"}\r\nPING\r\n'
+    desk.turn = desk.reading._turn = memory.broker.turn
+    flooder, asks, answers = (desk.connect(make(None))[0] for _ in range(3))
+    for peer in (flooder, asks, answers):
+        peer.sendall(login)
+    asks.sendall(b"SUB answer 1\r\n")
+    answers.sendall(b"SUB question 1\r\n")
+    desk.reading.doRead()
+    for peer in (flooder, asks, answers):
+        peer.recv(CHUNK)
+    unsent = (b"PUB flood 1000\r\n" + b"x" * 1000 + b"\r\n") * 10_000
+    flooder.setblocking(False)
+    for _ in range(10):
+        with suppress(BlockingIOError):
+            while True:
+                unsent = unsent[flooder.send(unsent[:CHUNK]) :]
+        asks.sendall(b"PUB question 0\r\n\r\n")
+        desk.reading.doRead()
+        assert answers.recv(CHUNK) == b"MSG question 1 0\r\n\r\n"
+
+
+def test_looking_again_has_to_pay(desk: Desk) -> None:
+    """After so many times in vain it is tried once in a while only; one success and it is worth it again."""
+    heard = Heard()
+    peer, _ = desk.connect(heard)
+    looked = 0
+
+    class Counting:
+        """Counts the looks at an epoll."""
+
+        def __init__(self, epoll: Any) -> None:
+            self.poll_really = epoll.poll
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.poll_really.__self__, name)
+
+        def poll(self, *how: Any) -> Any:
+            nonlocal looked
+            looked += 1
+            return self.poll_really(*how)
+
+    desk.reading._epoll = Counting(desk.reading._epoll)
+    desk.reading._trust = TRUST
+    for _ in range(TRUST):
+        peer.send(b"x")
+        desk.reading.doRead()
+    assert looked == TRUST * (1 + LOOKS)
+    for _ in range(SELDOM):
+        peer.send(b"x")
+        desk.reading.doRead()
+    assert looked == TRUST * (1 + LOOKS) + SELDOM + LOOKS
+    assert len(heard.chunks) == TRUST + SELDOM

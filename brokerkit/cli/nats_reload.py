@@ -143,7 +143,7 @@ def _become(listener: Listener, listen: Listen) -> None:
     for session in list(listener.sessions):
         one: Any = session
         one.keep_alive.follow(settings.ping_interval, settings.ping_max)
-        one.outbox.limit = settings.outbox_limit
+        one.outbox.follow(listener.limits)
 
 
 def _trim(listener: Listener) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from twisted.internet.testing import MemoryReactorClock
@@ -112,6 +112,14 @@ def test_from_open_to_closed_and_back(start: type[Running]) -> None:
     broker.reload("max_payload: 1k")
     assert b"auth_required" not in broker.connect("nats").take()
     broker.nats()
+
+
+def test_how_much_may_wait(start: type[Running]) -> None:
+    """A connection that is there gets the new bound, and its publishers are paced by it."""
+    broker = start("max_pending: 64MB")
+    outbox: Any = broker.nats().protocol.outbox
+    broker.reload("max_pending: 1MB")
+    assert (outbox.limit, outbox.brim, outbox.mark) == (1024 * 1024, 768 * 1024, 256 * 1024)
 
 
 def test_no_auth_user(start: type[Running]) -> None:

@@ -15,6 +15,7 @@ from brokerkit.protocols.hpfeeds.wire import (
     MAX_PUBLISH,
     PUBLISH,
     HpfeedsRun,
+    form,
     short,
 )
 from brokerkit.topics import beneath
@@ -33,6 +34,8 @@ class HpfeedsFraming:
     def __init__(self, prefix: bytes) -> None:
         """Spell the topics under ``prefix`` without it."""
         self.prefix = prefix
+        self.form = form(prefix)
+        self.headed = self.around = None
 
     def head(self, topic: bytes, tag: bytes) -> bytes | None:  # noqa: ARG002  all subscribers are alike
         """Give the empty head, if the topic is a channel of at most 255 bytes."""

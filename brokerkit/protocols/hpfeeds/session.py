@@ -74,9 +74,9 @@ class HpfeedsSession(session.Session):
     }
 
     @classmethod
-    def prepare(cls, listener: Listener) -> dict[bytes, bytes]:  # noqa: ARG003
+    def prepare(cls, listener: Listener) -> wire.Channels:
         """Share what is known of channel names."""
-        return {}
+        return wire.Channels(listener.prefix)
 
     def make_wire(self) -> wire.Wire:
         """Give the wire, and prepare what a login will need."""

@@ -15,11 +15,13 @@ What the original answers by hanging up without a word is a ``ProtocolViolation`
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import islice, pairwise
 from operator import sub
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from brokerkit.compiled import load_scanner
 from brokerkit.errors import ProtocolViolation, TooLarge
 from brokerkit.run import Message, Scanned
 from brokerkit.topics import under
@@ -27,6 +29,8 @@ from brokerkit.unread import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+scanner = load_scanner("brokerkit.protocols.hpfeeds._scanner")
 
 ERROR, INFO, AUTH, PUBLISH, SUBSCRIBE, UNSUBSCRIBE = range(6)
 
@@ -115,6 +119,12 @@ def spell(item: Frame) -> bytes:
 _OPCODES: dict[type, int] = {Info: INFO, Auth: AUTH, Publish: PUBLISH, Subscribe: SUBSCRIBE, Unsubscribe: UNSUBSCRIBE}
 
 
+@cache
+def form(prefix: bytes) -> object:
+    """Give what runs that came in under a topic prefix have in common with the framing of that prefix."""
+    return "hpfeeds", prefix
+
+
 class HpfeedsRun(Scanned):
     """Consecutive PUBLISH frames, as places in the chunk that they came in."""
 
@@ -124,6 +134,7 @@ class HpfeedsRun(Scanned):
         """Begin empty, for a listener with that topic prefix."""
         super().__init__()
         self.prefix = prefix
+        self.form = form(prefix)
 
     def __getitem__(self, index: int) -> Message:
         """Cut out one message."""
@@ -178,17 +189,27 @@ class HpfeedsRun(Scanned):
         return False
 
 
+class Channels(dict[bytes, bytes]):
+    """The topics of channels that have been seen on one listener."""
+
+    def __init__(self, prefix: bytes) -> None:
+        """Begin with none."""
+        super().__init__()
+        self.scanner = scanner and scanner.Scanner(prefix)
+
+
 class Wire(Unread):
     """One connection's input; ``locked`` says that nothing but AUTH is listened to."""
 
-    __slots__ = ("_channels", "_own", "_run", "locked", "prefix")
+    __slots__ = ("_channels", "_own", "_run", "_scanner", "locked", "prefix")
 
-    def __init__(self, prefix: bytes = b"", channels: dict[bytes, bytes] | None = None) -> None:
+    def __init__(self, prefix: bytes = b"", channels: Channels | None = None) -> None:
         """Begin, for a listener with that topic prefix; ``channels`` is a memory that its connections may share."""
         super().__init__()
         self.prefix = prefix
         self.locked = False
-        self._channels = {} if channels is None else channels
+        self._channels = Channels(prefix) if channels is None else channels
+        self._scanner = self._channels.scanner
         self._own: bytes | None = None
         self._run: HpfeedsRun | None = None
 
@@ -205,6 +226,9 @@ class Wire(Unread):
         run = self._run
         if run is None:
             run = self._run = HpfeedsRun(self.prefix)
+        if self._scanner is not None:
+            self.pos = self._scanner.scan(run, chunk, pos, own)
+            return run if self.pos > pos else None
         starts, unpack, same = run.starts, HEADER.unpack_from, chunk.startswith
         begin = starts.append
         address: bytes = own  # ident and channel of the frame before, as they are spelled

@@ -16,7 +16,7 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from brokerkit.protocols.nats.wire import NatsRun, OddRun, is_word
+from brokerkit.protocols.nats.wire import NatsRun, OddRun, form, is_word
 from brokerkit.run import Renamed
 from brokerkit.topics import beneath, has_empty_token, has_wildcard
 
@@ -37,6 +37,9 @@ class NatsFraming:
         """Spell the topics under ``prefix`` without it."""
         self.prefix = prefix
         self.headers = headers
+        self.form = form(prefix)
+        self.headed = b"H" if headers else None
+        self.around = b"MSG ", b" ", b" "
         self._above = len(prefix) + 1 if prefix else 0  # bytes of a topic that are no part of the subject
         self._last: tuple[bytes, bytes | None] = b"", None  # heads are asked for by topic, one for each subscription
 

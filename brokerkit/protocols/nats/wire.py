@@ -10,11 +10,12 @@ what is not all there) is left to ``next``, which follows nats-server's parser t
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from brokerkit.compiled import load_scanner
 from brokerkit.errors import LoginFailed, ProtocolViolation, TooLarge
 from brokerkit.run import Message, Scanned, Spoken
 from brokerkit.topics import has_empty_token, under
@@ -22,6 +23,8 @@ from brokerkit.unread import Unread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+scanner = load_scanner("brokerkit.protocols.nats._scanner")
 
 LOGIN_FIRST = "Authorization Violation"
 UNKNOWN = "Unknown Protocol Operation"
@@ -116,6 +119,9 @@ class Spellings:
         self.max_payload = max_payload
         self.max_line = max_line
         self.known.clear()
+        self.scanner = scanner and scanner.Scanner(
+            self.prefix, max_payload, max_line, _may_be_published, CLOSED_REPLIES
+        )
         # SUBs in a row as clients spell them, each shorter than any that is too long.  The repeats give nothing back
         # ("++", "}+"), so that the search takes neither time nor memory beyond what it reads.
         word = rb"[^\s]{1,%d}+" % max(max_line // 4, 1)
@@ -143,10 +149,15 @@ def _plain(parts: list[bytes], line: bytes, limits: Spellings) -> Spelling | Non
         return None
     if len(line) - len(parts[0]) - 1 > limits.max_line or _BLANK.search(subject + reply):
         return None
-    if has_empty_token(subject) or subject.startswith(CLOSED_SUBJECTS) or reply.startswith(CLOSED_REPLIES):
+    if not _may_be_published(subject) or reply.startswith(CLOSED_REPLIES):
         return None
     prefix = limits.prefix
     return Spelling(under(prefix, subject), under(prefix, reply) if reply else b"", head, size)
+
+
+def _may_be_published(subject: bytes) -> bool:
+    """Say whether nothing is to be said against a subject that has no blanks."""
+    return not (has_empty_token(subject) or subject.startswith(CLOSED_SUBJECTS))
 
 
 _BLANK = re.compile(rb"[ \t\r\n\f]")
@@ -172,6 +183,12 @@ def _size(digits: bytes) -> int:
     return int(digits) if digits.isdigit() and len(digits) <= DIGITS else -1
 
 
+@cache
+def form(prefix: bytes) -> object:
+    """Give what runs that came in under a topic prefix have in common with the framings of that prefix."""
+    return "nats", prefix
+
+
 class NatsRun(Scanned):
     """Consecutive PUBs and HPUBs, as places in the chunk that they came in."""
 
@@ -183,6 +200,7 @@ class NatsRun(Scanned):
         self.spellings = spellings
         self.lines = 0  # times that another control line was seen than just before
         self.asking = False  # whether there may be a message that says where its answer is to go
+        self.form = form(spellings.prefix)
 
     def __getitem__(self, index: int) -> Message:
         """Cut out one message."""
@@ -263,7 +281,7 @@ class Wire(Unread):
         self.locked = False
         self._run: NatsRun | None = None
 
-    def scan(self) -> NatsRun | None:  # noqa: C901  one loop, kept whole for its speed
+    def scan(self) -> NatsRun | None:  # noqa: C901, PLR0912  one loop, kept whole for its speed
         """Give the well-spelled publishes that stand next; ``None`` if something else does."""
         chunk, pos = self.chunk, self.pos
         first = chunk[pos : pos + 1]
@@ -273,6 +291,10 @@ class Wire(Unread):
         if run is None:
             run = self._run = NatsRun(self.spellings)
         run.lines, run.asking = 0, False
+        compiled = self.spellings.scanner
+        if compiled is not None:
+            self.pos = compiled.scan(run, chunk, pos, self.headers)
+            return run if self.pos > pos else None
         find, starts, known = chunk.find, run.starts, self.spellings.known
         begin, longest = starts.append, self.spellings.max_line + 5
         before = b""

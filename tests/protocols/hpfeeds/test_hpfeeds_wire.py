@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from brokerkit.errors import ClientError, ProtocolViolation, TooLarge
 from brokerkit.protocols.hpfeeds import wire
-from brokerkit.protocols.hpfeeds.wire import Auth, Error, Info, Publish, Subscribe, Unsubscribe, Wire, spell
+from brokerkit.protocols.hpfeeds.wire import (
+    Auth,
+    Channels,
+    Error,
+    Info,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+    Wire,
+    spell,
+)
 from brokerkit.run import Message
 from brokerkit.testing import every_chunking
 
@@ -245,7 +255,7 @@ def test_nothing_is_held_behind_an_error() -> None:
 
 def test_names_are_remembered_within_bounds() -> None:
     """Channels without end do not fill the memory that a listener shares."""
-    shared: dict[bytes, bytes] = {}
+    shared = Channels(b"")
     source = Wire(b"", shared)
     source.own(OWN)
     for i in range(10_000):
