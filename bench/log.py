@@ -1,4 +1,4 @@
-"""The log over HTTP: produce one by one and in batches, on disk before it is answered, and fetch.
+"""The log over HTTP: produce one by one and in batches, on disk before it is answered, fetch, and follow.
 
 Beside the single records stands a handler of twisted.web that does nothing but read the body, with the same requests:
 what it does not do (write to a disk) has no number there.
@@ -10,6 +10,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
+from bench import follow
 from bench.brokers import brokers
 from bench.disk import SYNC, file_system, sync
 from bench.speak_http import Line, rate, request
@@ -60,6 +61,7 @@ def scenario(protocol: str, options: Options) -> list[Row]:
                 return {MESSAGES: _fetch(server, accept, seconds)}
 
             rows += contest(f"fetch of {SIZE} B as {name}", only, [MESSAGES], fetches)
+        rows += follow.rows(ours, options)
         rows += contest(f"the disk ({file_system()})", [ours], [SYNC], lambda _: {SYNC: sync()})
     return rows
 
