@@ -1,11 +1,12 @@
-"""The log as the router has it: a subscriber with a bounded outbox, which a turn fills and then writes once.
+"""The log as the router has it: a subscriber with a bounded outbox, which a turn fills.
 
-What waits for the disk is counted by the log itself; here is what is done about it.  From a quarter of the bound on,
-the publishers of a turn that has put something here are paced as for any slow reader (``brokerkit.pacing``); from three
-quarters on they wait for as long as the log makes progress.  A topic whose rule says ``drop`` holds nobody back, and
-loses messages to the log from that point on.  So does any topic at the bound itself, which is only reached when the
-disk stands still, or when very many connections each have a last chunk to say.  What is lost stands in the log as a
-gap, is counted, and is said in the program's log from time to time.
+What is published is held here until the next commit begins, and then handed on topic by topic: so what came in several
+turns costs no more than what came in one.  What waits for the disk is counted by the log itself; here is what is done
+about it.  From a quarter of the bound on, the publishers of a turn that has put something here are paced as for any
+slow reader (``brokerkit.pacing``); from three quarters on they wait for as long as the log makes progress.  A topic
+whose rule says ``drop`` holds nobody back, and loses messages to the log from that point on.  So does any topic at the
+bound itself, which is only reached when the disk stands still, or when very many connections each have a last chunk to
+say.  What is lost stands in the log as a gap, is counted, and is said in the program's log from time to time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from brokerkit.keep import DROP
+from brokerkit.keeping.together import sorted_by_lane
+from brokerkit.log.columns import EACH as THERE
 from brokerkit.log.words import LogError, TooLarge, UnknownTopic, Write
 from brokerkit.notation import shown
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
 
+    from brokerkit.keeping.together import Together
     from brokerkit.log import Log
     from brokerkit.log.words import Record
     from brokerkit.outbox import Limits, Outbox
@@ -33,7 +37,9 @@ if TYPE_CHECKING:
 log = Logger()
 
 EACH = 64  # bytes that a message counts for beside its payload
+HERE = EACH + THERE  # the same as long as it is held here: to hand it on, where the log adds its own, changes nothing
 SAY_EVERY = 10.0  # seconds between two lines about what is lost
+HELD = 4 * 1024 * 1024  # bytes that are held here before they are handed on, commit or not
 GAPPY = 10_000  # topics of which it is remembered that a gap has to be written
 
 # Why a message is not kept: the disk is behind, it is larger than the topic's may be, the rule has as many topics as it
@@ -46,12 +52,16 @@ class Lane:
 
     ``source`` is what it comes by, ``missed`` are the messages that are missing and of which the log does not know yet.
     Nothing is handed on before it is ``ready``: the topic is being made.  ``gone`` says that this came to nothing.
+    ``delay`` is how many seconds the first message may wait for others.
     """
 
-    __slots__ = ("drops", "gone", "missed", "name", "ready", "source", "stream", "tenant")
+    __slots__ = ("delay", "drops", "gone", "missed", "name", "ready", "source", "stream", "tenant")
 
-    def __init__(self, tenant: str, name: bytes, source: object, overflow: str, stream: str = "") -> None:
+    def __init__(
+        self, tenant: str, name: bytes, source: object, overflow: str, stream: str = "", delay: float = 0.0
+    ) -> None:
         """Begin; a topic without a ``stream`` is in one by itself."""
+        self.delay = delay
         self.tenant = tenant
         self.name = name
         self.source = source
@@ -83,6 +93,9 @@ class Intake:
         self._clock = clock
         self._entries: deque[Entry] = deque()
         self._held = 0  # bytes of them
+        self._room = self._brim = 0  # bytes that may be held, as long as the log's queue is as it was
+        self._delay = 0.0  # seconds that the log may wait for more
+        self._is_odd = False  # not all of them can be handed on together
         self._touched = False
         self._gappy: dict[Lane, None] = {}
         self._waiting: set[Callable[[Outbox], None]] = set()
@@ -100,22 +113,49 @@ class Intake:
 
     def put(self, lane: Lane, sender: bytes, values: list[bytes | None], size: int) -> None:
         """Keep payloads of one sender, of about so many bytes, or note that they are missing."""
-        self._add((lane, sender, values, None, size + EACH * len(values)), len(values))
+        size += HERE * len(values)
+        if not self._touched:
+            self._touch(lane)
+        held = self._held + size
+        if held > (self._brim if lane.drops else self._room):
+            self._overflow(lane, len(values))
+            return
+        if lane.delay != self._delay:
+            self._delay = min(self._delay, lane.delay)
+        if lane.missed or not lane.ready:
+            self._is_odd = True
+        self._held = held
+        self._entries.append((lane, sender, values, None, size))
 
     def put_records(self, lane: Lane, records: list[Record]) -> None:
         """Keep messages that have more than a payload, or note that they are missing."""
-        self._add((lane, b"", [], records, sum(map(_size, records))), len(records))
-
-    def _add(self, entry: Entry, count: int) -> None:
-        lane, size = entry[0], entry[4]
-        if self._held + self._log.queued + size > (self.limits.brim if lane.drops else self.limits.limit):
-            self.miss(lane, count, OVERFLOW)
-            return
-        self._entries.append(entry)
-        self._held += size
+        size = sum(map(_size, records))
         if not self._touched:
-            self._touched = True
-            self._turn.touched.append(self)  # type: ignore[arg-type]  # it has what a turn asks of an outbox
+            self._touch(lane)
+        if self._held + size > (self._brim if lane.drops else self._room):
+            self._overflow(lane, len(records))
+            return
+        self._delay = min(self._delay, lane.delay)
+        self._is_odd = True
+        self._held += size
+        self._entries.append((lane, b"", [], records, size))
+
+    def _overflow(self, lane: Lane, count: int) -> None:
+        """Note that messages are missing behind what is held, which is handed on first: the gap is in its place."""
+        if not lane.missed:
+            self.feed_or_miss()
+        self.miss(lane, count, OVERFLOW)
+
+    def _touch(self, lane: Lane) -> None:
+        """Have the turn flush this when it ends."""
+        self._touched = True
+        self._delay = lane.delay
+        self._measure()
+        self._turn.touched.append(self)  # type: ignore[arg-type]  # it has what a turn asks of an outbox
+
+    def _measure(self) -> None:
+        queued = self._log.queued
+        self._room, self._brim = self.limits.limit - queued, self.limits.brim - queued
 
     # -- what is missing ----------------------------------------------------------------------------------------------
 
@@ -155,30 +195,51 @@ class Intake:
     # -- emptying -----------------------------------------------------------------------------------------------------
 
     def flush(self) -> bool:
-        """Hand on what the turn has put here; say whether publishers must be paced."""
+        """Have what the turn has put here handed on soon; say whether publishers must be paced."""
         self._touched = False
-        self.feed()
+        if self._held >= HELD or not self._log.soon(self._delay):
+            self.feed()
         if self.pending < self.limits.mark:
             return False
         self._is_behind(True)
         self.paced += self.congested
         return self.congested
 
+    def feed_or_miss(self) -> None:
+        """Hand on what is there, before a commit begins; nothing is raised."""
+        try:
+            self.feed()
+        except Exception:
+            log.failure("handing messages to the log failed because of a bug")
+            self.abort("error")
+
     def feed(self) -> None:
         """Hand on what is there, up to what belongs to a topic that is still being made: the order stays."""
         entries = self._entries
-        if len(entries) > 1 and _are_one_stream(entries):
-            self._entries = deque()
-            self._held -= sum([entry[4] for entry in entries])
-            self._hand_on_together(entries)
-            return
         while entries and (entries[0][0].ready or entries[0][0].gone):
-            entry = entries.popleft()
-            self._held -= entry[4]
-            if entry[0].gone:
-                self.lose(entry[0].name, _count(entry), FAILED)
+            some = self._next()
+            self._held -= sum([entry[4] for entry in some])
+            if len(some) > 1:
+                self._hand_on_together(some)
+            elif some[0][0].gone:
+                self.lose(some[0][0].name, _count(some[0]), FAILED)
             else:
-                self._hand_on(entry)
+                self._hand_on(some[0])
+        self._is_odd = bool(entries)
+        self._measure()
+
+    def _next(self) -> list[Entry]:
+        """Take plain payloads that can be handed on together, or one entry of another kind."""
+        entries, some = self._entries, list[Entry]()
+        if not self._is_odd:
+            some += entries
+            entries.clear()
+        while entries:
+            lane, _, _, records, _ = entries[0]
+            if records is not None or lane.missed or not lane.ready:
+                break
+            some.append(entries.popleft())
+        return some or [entries.popleft()]
 
     def _hand_on(self, entry: Entry) -> None:
         lane, sender, values, records, size = entry
@@ -186,6 +247,7 @@ class Intake:
             self._mend(lane)
         try:
             if records is None:
+                size -= THERE * len(values)
                 self._log.take(lane.name, lane.tenant, values, sender, weight=size)
             else:
                 self._write(lane, records)
@@ -197,33 +259,38 @@ class Intake:
             self.kept += _count(entry)
             self.kept_bytes += size
 
-    def _hand_on_together(self, entries: deque[Entry]) -> None:
+    def _hand_on_together(self, entries: list[Entry]) -> None:
         """Hand on payloads to topics that came in turn: those of each topic in one go, and their order with them."""
-        first = entries[0][0]
+        groups = sorted_by_lane(entries)
         try:
-            before = self._log.reserve(first.name, first.tenant, sum(map(_count, entries)))
-        except LogError:  # the topic has just gone
+            before = self._reserve(groups)
+        except LogError:  # a topic has just gone
             for entry in entries:
                 self._hand_on(entry)
             return
-        groups: dict[tuple[Lane, bytes], tuple[list[bytes | None], list[int], list[int]]] = {}
-        place = 0
-        for lane, sender, values, _, size in entries:
-            group = groups.get((lane, sender))
-            if group is None:
-                group = groups[lane, sender] = [], [], []
-            group[0].extend(values)
-            group[1].extend(range(place, place := place + len(values)))
-            group[2].append(size)
-        for (lane, sender), (values, order, sizes) in groups.items():
-            size = sum(sizes)
+        for one in groups:
+            lane, count = one.lane, len(one.values)
+            size = one.size - THERE * count
+            start = before.get(lane.stream, 0)
             try:
-                self._log.take(lane.name, lane.tenant, values, sender, weight=size, order=order, before=before)
+                self._log.take(
+                    lane.name, lane.tenant, one.values, one.senders, weight=size, order=one.order, before=start
+                )
             except LogError:  # one by one it is seen which
-                self._hand_on((lane, sender, values, None, size))
+                for entry in [entry for entry in entries if entry[0] is lane]:
+                    self._hand_on(entry)
             else:
-                self.kept += len(values)
+                self.kept += count
                 self.kept_bytes += size
+
+    def _reserve(self, groups: list[Together]) -> dict[object, int]:
+        """Set sequences aside for topics that share a stream; raise ``UnknownTopic``."""
+        counts: dict[object, tuple[Lane, int]] = {}
+        for one in groups:
+            if one.order is not None:
+                lane, count = counts.get(one.lane.stream, (one.lane, 0))
+                counts[lane.stream] = lane, count + len(one.values)
+        return {stream: self._log.reserve(lane.name, lane.tenant, count) for stream, (lane, count) in counts.items()}
 
     def _write(self, lane: Lane, records: list[Record]) -> None:
         """Have records written, for whose answer nobody waits."""
@@ -241,7 +308,7 @@ class Intake:
             self.miss(lane, 1, SIZE)
             return
         for value in values:
-            self._hand_on((lane, sender, [value], None, len(value or b"") + EACH))
+            self._hand_on((lane, sender, [value], None, len(value or b"") + HERE))
         for record in records or ():
             self._hand_on((lane, sender, [], [record], _size(record)))
 
@@ -291,15 +358,6 @@ class Intake:
         self._held = 0
         for entry in entries:
             self.miss(entry[0], _count(entry), FAILED)
-
-
-def _are_one_stream(entries: deque[Entry]) -> bool:
-    """Say whether these are plain payloads to topics that are there, of one stream, with nothing missing in between."""
-    stream = entries[0][0].stream
-    for lane, _, _, records, _ in entries:
-        if records is not None or lane.stream != stream or lane.missed or not lane.ready:
-            return False
-    return True
 
 
 def _count(entry: Entry) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from brokerkit.log.bulk import Bulk
 from brokerkit.log.heads import block_of, headers_of
 from brokerkit.log.words import Record
 from brokerkit.router import Gate
-from brokerkit.run import Message, Renamed, Spoken
+from brokerkit.run import Message, Renamed, Run, Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,14 +26,36 @@ if TYPE_CHECKING:
 class Produced(Spoken):
     """The messages of some writes of one tenant; a null value is said as an empty payload."""
 
-    __slots__ = ("kept", "records", "tenant")
+    __slots__ = ("kept", "tenant", "writes")
 
     def __init__(self, tenant: str, writes: Sequence[Write]) -> None:
         """Take the writes in their order."""
         self.tenant = tenant
-        self.kept = {write.topic for write in writes}
-        self.records = [write.record for write in writes]
-        super().__init__([_message(write) for write in writes])
+        self.writes = writes
+        if type(writes) is Bulk and writes:  # messages are made when somebody wants one
+            Run.__init__(self)
+            self.messages = []
+            self.topics.append(writes.topic)
+            self.cuts.append(0)
+            self.kept = {writes.topic}
+        else:
+            super().__init__([_message(write) for write in writes])
+            self.kept = set(self.topics)
+
+    def __len__(self) -> int:
+        """Give the number of messages."""
+        return len(self.writes)
+
+    def __getitem__(self, index: int) -> Message:
+        """Give the message."""
+        if not self.messages:
+            self.messages = [_message(write) for write in self.writes]
+        return self.messages[index]
+
+    def clear(self) -> None:
+        """Forget all messages."""
+        super().clear()
+        self.writes = ()
 
 
 def _message(write: Write) -> Message:
@@ -55,7 +78,7 @@ def records_of(batch: Batch) -> list[Record]:
         inner = inner.run.as_it_was(inner)
     run = inner.run
     if isinstance(run, Produced):
-        return [record._replace(sender=sender) for record in run.records[inner.start : inner.stop]]
+        return [write.record._replace(sender=sender) for write in run.writes[inner.start : inner.stop]]
     return [Record(m.payload, None, headers_of(m.headers), None, sender, m.reply) for m in batch]
 
 

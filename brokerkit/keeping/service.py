@@ -22,6 +22,7 @@ from brokerkit.keep import PACE
 from brokerkit.keeping.intake import TOPICS, Intake, Lane
 from brokerkit.keeping.produced import Direct, Produced, is_kept, records_of
 from brokerkit.keeping.rules import Rules
+from brokerkit.log.bulk import Bulk
 from brokerkit.log.words import Busy, LogError, Topic, TopicExists, TopicSettings, UnknownTopic, Write
 from brokerkit.notation import shown
 from brokerkit.outbox import Limits
@@ -80,7 +81,8 @@ class Source:
         if run.__class__ is not Produced and run.bare(batch.start, batch.stop):
             start, stop = batch.start, batch.stop
             values: list[Any] = run.payloads(start, stop)
-            self._keeping.intake.put(lane, run.name or NOBODY, values, run.weight(start, stop))
+            size = len(values[0]) if stop - start == 1 else run.weight(start, stop)
+            self._keeping.intake.put(lane, run.name or NOBODY, values, size)
         elif not is_kept(batch, self.tenant):
             self._keeping.intake.put_records(lane, records_of(batch))
         return False
@@ -110,7 +112,11 @@ class Keeping(Service):
     def startService(self) -> None:
         """Subscribe to all that is kept; the log has been opened."""
         super().startService()  # type: ignore[no-untyped-call]
-        self._stops = [self.log.watch(self._changed), self.log.notify(self.intake.moved)]
+        self._stops = [
+            self.log.watch(self._changed),
+            self.log.notify(self.intake.moved),
+            self.log.gather(self.intake.feed_or_miss),
+        ]
         self._streams.clear()
         self._made.clear()
         for topic in self._topics():
@@ -229,12 +235,13 @@ class Keeping(Service):
             if place is not None:
                 self.intake.lose(name, len(batch), TOPICS)
             return None
-        stream = self.log.topic(name, tenant).stream if there else place.rule.stream  # type: ignore[union-attr]
-        lane = Lane(tenant, name, source, PACE if place is None else place.rule.overflow, stream)
+        topic = self.log.topic(name, tenant) if there else topic_of(place.rule, name)  # type: ignore[union-attr]
+        overflow = PACE if place is None else place.rule.overflow
+        lane = Lane(tenant, name, source, overflow, topic.stream, self.log.delay(topic.settings.ack))
         lane.ready = there
         self.lanes(tenant)[name] = lane
         if not there and place is not None:
-            self._make(topic_of(place.rule, name)).addBoth(self._is_made, lane)
+            self._make(topic).addBoth(self._is_made, lane)
         return lane
 
     def _may_make(self, rule: Keep) -> bool:
@@ -279,7 +286,7 @@ class Keeping(Service):
         producer: Producer | Idempotency | None = None,
         cells: Mapping[tuple[str, bytes], bytes | None] | None = None,
         live: bool = True,
-    ) -> Deferred[list[Placed]]:
+    ) -> Deferred[Sequence[Placed]]:
         """Keep records in one commit, all or none, and deliver them live; say where they are when they are kept.
 
         They are delivered at once, when there is room for them in the log, and not again if a ``producer`` repeats what
@@ -297,10 +304,10 @@ class Keeping(Service):
         cells: Mapping[tuple[str, bytes], bytes | None],
         *,
         live: bool,
-    ) -> list[Placed]:
+    ) -> Sequence[Placed]:
         tenant = client.user.tenant
-        writes = [self._permitted(client, write) for write in writes]
-        for name in {write.topic for write in writes}:
+        writes, names = self._all_permitted(client, writes)
+        for name in names:
             if not self.log.keeps(name, tenant):
                 await self._make(self._wanted(tenant, name))
         run = Produced(tenant, writes)
@@ -310,6 +317,15 @@ class Keeping(Service):
         if live and not admitted.duplicate:
             self._deliver(client, run)
         return await admitted.done
+
+    def _all_permitted(self, client: Client, writes: Sequence[Write]) -> tuple[Sequence[Write], set[bytes]]:
+        """Give writes as they are to be kept, and their topics; raise ``NotAllowed``."""
+        if type(writes) is Bulk and writes and not client.router.mappers:
+            self._permitted(client, writes[0])  # the others are as this one
+            sender = client.user.name or NOBODY
+            return writes if writes.sender == sender else writes.sent_by(sender), {writes.topic}
+        permitted = [self._permitted(client, write) for write in writes]
+        return permitted, {write.topic for write in permitted}
 
     def _permitted(self, client: Client, write: Write) -> Write:
         """Give the write as it is to be kept; raise ``NotAllowed``."""

@@ -4,7 +4,8 @@
 when it is on disk; what is read is read in threads, or from memory where it is new.
 """
 
-from brokerkit.log.service import Admitted, Log
+from brokerkit.log.appending import Admitted
+from brokerkit.log.service import Log
 from brokerkit.log.words import (
     Ack,
     Busy,

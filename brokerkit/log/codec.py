@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from functools import partial
 from itertools import accumulate, chain, pairwise
 from operator import itemgetter
@@ -96,16 +96,19 @@ class Piece:
 
     def split(self, most: int) -> list[Piece]:
         """Give pieces of about so many bytes each, of one record at the least."""
-        found = []
-        start = size = 0
-        others = (self.size - sum(len(value) for value in self.values if value)) // self.count  # of keys and the like
-        for i, value in enumerate(self.values):
-            own = others + len(value or b"")
-            if i > start and size + own > most:
-                found.append(self._cut(start, i, size))
-                start, size = i, 0
-            size += own
-        found.append(self._cut(start, self.count, size))
+        sizes = [len(value) if value else 0 for value in self.values]
+        total = sum(sizes)
+        others = (self.size - total) // self.count  # bytes of keys and the like
+        if sizes.count(sizes[0]) == self.count:  # mostly they are alike
+            each = max(sizes[0] + others, 1)
+            ends: Sequence[int] = range(0, each * self.count + 1, each)
+        else:
+            ends = list(accumulate([size + others for size in sizes], initial=0))
+        found, start = [], 0
+        while start < self.count:
+            stop = max(bisect_right(ends, ends[start] + most) - 1, start + 1)
+            found.append(self._cut(start, stop, ends[stop] - ends[start]))
+            start = stop
         return found
 
     def _cut(self, start: int, stop: int, size: int) -> Piece:

@@ -8,8 +8,6 @@ Without a path the log is in memory, by the same code, can be used at once, and 
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,13 +17,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from brokerkit.checkers.threads import Threads
-from brokerkit.log.answers import Answers, Done, Noted, digest
+from brokerkit.log.answers import Answers
+from brokerkit.log.appending import Admitted, Appending
 from brokerkit.log.cells import Cells
-from brokerkit.log.codec import KINDS, Piece, pack_headers
+from brokerkit.log.codec import KINDS
 from brokerkit.log.fetching import Fetching, fetched
-from brokerkit.log.partitioning import pick
 from brokerkit.log.state import State, Topics, span
 from brokerkit.log.tail import Tail
+from brokerkit.log.taking import payloads, take
 from brokerkit.log.tidying import Tidying
 from brokerkit.log.words import (
     COMMIT,
@@ -40,16 +39,14 @@ from brokerkit.log.words import (
     Placed,
     Producer,
     Span,
-    TooLarge,
     Topic,
     TopicExists,
     TopicSettings,
-    UnknownTopic,
     Unusable,
     Unwritable,
     Write,
 )
-from brokerkit.log.writing import Append, Writing, number
+from brokerkit.log.writing import Writing
 from brokerkit.stores.topiclog import Numbers, TopicLogStore
 
 if TYPE_CHECKING:
@@ -58,17 +55,15 @@ if TYPE_CHECKING:
 
     from brokerkit.log.codec import Row
     from brokerkit.log.fetching import Raw
-    from brokerkit.log.state import Kept, Part
-    from brokerkit.log.words import Fetched, Headers, Record
+    from brokerkit.log.state import Part
+    from brokerkit.log.words import Fetched
 
     Told = Callable[[Topic, int, int, int], None]
     Watching = Callable[[str, bytes, Topic | None], None]
 
 log = Logger()
 
-EACH = 32  # bytes that a record counts for beside what it carries
 LONGEST = 1024  # bytes of a topic's name
-_placed = partial(tuple.__new__, Placed)  # past the constructor, which is a function of Python
 
 
 class _AtOnce:
@@ -83,34 +78,6 @@ class _AtOnce:
     def call(self, work: Callable[[], Any]) -> Deferred[Any]:
         """Do it now."""
         return maybeDeferred(work)
-
-
-@attrs.frozen(eq=False)
-class Admitted:
-    """An append that was numbered: ``placed`` is where each record will be, ``done`` fires as the policy says.
-
-    ``duplicate``: it had been done before, and nothing is written.
-    """
-
-    placed: list[Placed]
-    duplicate: bool
-    done: Deferred[list[Placed]]
-
-
-class _Group:
-    """The records of one append that go to one partition, in columns; ``indexes`` are their places in the append."""
-
-    __slots__ = ("headers", "indexes", "keys", "replies", "senders", "size", "timestamps", "values")
-
-    def __init__(self) -> None:
-        self.values: list[bytes | None] = []
-        self.keys: list[bytes | None] | None = []
-        self.headers: list[bytes] | bytes = []
-        self.senders: list[bytes] | bytes = []
-        self.replies: list[bytes] | bytes = []
-        self.timestamps: list[int] | int = []
-        self.indexes: Sequence[int] = ()
-        self.size = 0
 
 
 class Log(Service):
@@ -139,10 +106,10 @@ class Log(Service):
         self._store: TopicLogStore | None = None
         self.created = 0  # topics
         self.deleted = 0
-        self.duplicates = 0  # appends that had been done before
         self._listeners: dict[object, tuple[Told, str | None, bytes | None]] = {}
         self._watching: list[Watching] = []
         self._after_commits: list[Callable[[], None]] = []
+        self._before_commits: list[Callable[[], None]] = []
         self._was_open = False
         self._build()
         if path is None:
@@ -155,8 +122,9 @@ class Log(Service):
         self._answers = Answers(limits)
         self._tail = Tail(limits.tail_bytes)
         self.writing = Writing(self._clock, limits, self._state, self.cells, self._answers)
-        self.writing.after = self._after_commits
+        self.writing.before, self.writing.after = self._before_commits, self._after_commits
         self.writing.told = self._tell
+        self.appending = Appending(limits, self._state, self.cells, self._answers, self.writing)
         self.fetching = Fetching(limits, self._tail)
         self.tidying = Tidying(self)
         self._making: dict[tuple[str, bytes], Deferred[None]] = {}
@@ -316,6 +284,7 @@ class Log(Service):
         while (tenant, name) in self._making:
             await self._after((tenant, name))
         kept = self._state.kept(tenant, name)
+        self.writing.gather()  # what came before is kept until it is deleted
         with _Making(self, (tenant, name)):
             kept.gone = True
             try:
@@ -380,14 +349,6 @@ class Log(Service):
     def _now(self) -> int:
         return int(self._clock.seconds() * 1000)
 
-    def _forget(self, gone: list[tuple[int, bytes]], undo: list[Any]) -> Deferred[Any]:
-        """Have the store forget appends that are remembered no more."""
-        append = Append([], 0)
-        append.noted = Noted(None, gone, undo)
-        append.answer = Deferred()
-        self.writing.put(append)
-        return append.answer
-
     def _do(self, work: Callable[[TopicLogStore], Any]) -> Deferred[Any]:
         """Have the store do something in the writer's thread."""
         store = self._store
@@ -404,7 +365,7 @@ class Log(Service):
         *,
         producer: Producer | Idempotency | None = None,
         cells: Mapping[tuple[str, bytes], bytes | None] | None = None,
-    ) -> Deferred[list[Placed]]:
+    ) -> Deferred[Sequence[Placed]]:
         """Write records, all of them or none, in one commit with ``cells``; give where each was put.
 
         It fires as the topic's policy says, that of the strictest if there are several.  Fails with ``UnknownTopic``,
@@ -426,232 +387,34 @@ class Log(Service):
 
         Raises at once what can be known at once; what the disk says comes by ``done``.
         """
-        now = self._now()
-        groups, ack, size = self._grouped(writes, now)
-        made = digest(writes) if isinstance(producer, Producer) else b""
-        if producer is not None:
-            former = self._answers.find(
-                producer, made or producer.digest if isinstance(producer, Idempotency) else made
-            )
-            if former is not None:
-                return self._repeated(writes, former)
-        self.writing.room(size)
-        changed = self.cells.change(cells) if cells else []
-        for part in groups:
-            if part.owed:
-                self.writing.pay(part)
-        append = self._numbered(groups, len(writes), size)
-        append.placed = self._places(groups, append, len(writes), ack)
-        if cells:
-            append.cells, append.former = cells, changed
-        if producer is not None:
-            self._remember(append, producer, made, now)
-        done: Deferred[list[Placed]] = Deferred()
-        if ack == COMMIT:
-            append.answer = done
-            self.writing.put(append, self.limits.linger)
-        else:
-            self.writing.put(append, self.limits.interval if ack == INTERVAL else self.limits.lazily)
-            done.callback(append.placed)
-        return Admitted(append.placed, duplicate=False, done=done)
-
-    def _grouped(self, writes: Sequence[Write], now: int) -> tuple[dict[Part, _Group], Ack, int]:
-        """Sort writes by partition; give the columns of each, the strictest policy, and the bytes of all."""
-        if len(writes) > self.limits.append_records:
-            raise TooLarge(f"an append may have {self.limits.append_records} records, this has {len(writes)}")
-        parts = self._parts_of(writes)
-        groups: dict[Part, _Group] = {}
-        if len(set(parts)) == 1:
-            groups[parts[0]] = self._columns([write[3] for write in writes], parts[0].kept.topic.settings, now)
-            groups[parts[0]].indexes = range(len(writes))
-        elif parts:
-            indexes: dict[Part, list[int]] = {}
-            for index, part in enumerate(parts):
-                indexes.setdefault(part, []).append(index)
-            for part, some in indexes.items():
-                groups[part] = self._columns([writes[index][3] for index in some], part.kept.topic.settings, now)
-                groups[part].indexes = some
-        total = sum(group.size for group in groups.values())
-        if total > self.limits.queue_bytes:
-            raise TooLarge(f"an append may have {self.limits.queue_bytes} bytes, this has {total}")
-        acks = {part.kept.topic.settings.ack for part in groups}
-        return groups, COMMIT if COMMIT in acks or not acks else INTERVAL if INTERVAL in acks else NONE, total
-
-    def _parts_of(self, writes: Sequence[Write]) -> list[Part]:
-        """Give the partition of each write."""
-        if not writes:
-            return []
-        tenant, name, partition, _ = writes[0]
-        if all(w[1] == name and w[0] == tenant and w[2] == partition for w in writes):
-            kept = self._open_topic(tenant, name)
-            if partition is not None or len(kept.parts) == 1:
-                return [self._state.part(tenant, name, partition or 0)] * len(writes)
-        return [self._part_of(write) for write in writes]
-
-    def _part_of(self, write: Write) -> Part:
-        tenant, name, partition, record = write
-        kept = self._open_topic(tenant, name)
-        if partition is not None:
-            return self._state.part(tenant, name, partition)
-        return kept.parts[pick(kept.topic.settings.partitioner, len(kept.parts), record.key, record.sender)]
-
-    def _open_topic(self, tenant: str, name: bytes) -> Kept:
-        """Give a topic that can be written to."""
-        kept = self._state.kept(tenant, name)
-        if kept.gone:
-            raise UnknownTopic(name)
-        return kept
-
-    def _columns(self, records: list[Record], settings: TopicSettings, now: int) -> _Group:
-        """Give the columns of records for one partition; raises ``TooLarge`` or ``Unusable``."""
-        values, keys, headers, timestamps, senders, replies = (list(column) for column in zip(*records, strict=True))
-        group = _Group()
-        count = len(records)
-        group.values = values
-        group.keys = None if keys.count(None) == count else keys
-        group.headers = _alike([pack_headers(one) for one in headers]) if any(headers) else b""
-        group.senders = _alike(senders)
-        group.replies = _alike(replies)
-        group.timestamps = _times(timestamps, now, settings)
-        columns = (values, group.keys, group.headers, group.senders, group.replies)
-        group.size = sum(_size(column, count) for column in columns) + EACH * count
-        if sum(_largest(column) for column in columns) > settings.max_message_bytes:
-            for i in range(count):  # the largest of each column need not be of one record
-                size = sum(_largest(column[i : i + 1] if isinstance(column, list) else column) for column in columns)
-                if size > settings.max_message_bytes:
-                    text = f"a record of this topic may have {settings.max_message_bytes} bytes, this has {size}"
-                    raise TooLarge(text)
-        return group
-
-    def _numbered(self, groups: dict[Part, _Group], count: int, size: int) -> Append:
-        pieces = []
-        bases: dict[Any, int] = {}
-        for part, group in groups.items():
-            kind = KINDS.index(part.kept.topic.settings.timestamps)
-            times = group.timestamps
-            piece = Piece(
-                group.values, group.keys, group.headers, group.senders, group.replies, times, kind, group.size
-            )
-            bases.setdefault(part.kept.stream, part.kept.stream.coming + 1)
-            pieces.append(number(part, piece))
-        if len(groups) > 1:
-            self._in_order(groups, pieces, bases, count)
-        return Append(pieces, size)
-
-    def _in_order(
-        self, groups: dict[Part, _Group], pieces: list[tuple[Part, Piece, int]], bases: dict[Any, int], count: int
-    ) -> None:
-        """Give records of several partitions their sequences in the order in which they were given."""
-        streams: list[Any] = [None] * count
-        for part, group in groups.items():
-            for index in group.indexes:
-                streams[index] = part.kept.stream
-        sequences = [0] * count
-        for index, stream in enumerate(streams):
-            sequences[index] = bases[stream]
-            bases[stream] += 1
-        for part, piece, _ in pieces:
-            piece.sequences = [sequences[index] for index in groups[part].indexes]
-
-    def _places(self, groups: dict[Part, _Group], append: Append, count: int, ack: Ack) -> list[Placed]:
-        """Give where each record will be, in the order in which they were given."""
-        found: list[Any] = [None] * count
-        for part, piece, base in append.pieces:
-            times = piece.timestamps
-            columns = (
-                repeat(part.kept.topic.name, piece.count),
-                repeat(part.number),
-                range(base, base + piece.count),
-                repeat(times) if isinstance(times, int) else times,
-                repeat(False),
-                repeat(ack),
-            )
-            placed = map(_placed, zip(*columns, strict=False))
-            if len(groups) == 1:
-                return list(placed)
-            for index, one in zip(groups[part].indexes, placed, strict=True):
-                found[index] = one
-        return found
-
-    def _remember(self, append: Append, producer: Producer | Idempotency, made: bytes, now: int) -> None:
-        sequence = producer.sequence if isinstance(producer, Producer) else 0
-        made = made if isinstance(producer, Producer) else producer.digest
-        append.done = Done(sequence, made, now, _runs(append.placed), append)
-        append.noted = self._answers.note(producer, append.done)
-
-    def _repeated(self, writes: Sequence[Write], former: Done) -> Admitted:
-        """Give the first result again, once it is on disk."""
-        self.duplicates += 1
-        places = [(topic, part, first + i) for topic, part, first, count in former.runs for i in range(count)]
-        times = [_time(w.record.timestamp, former.at, TopicSettings()) for w in writes]
-        times += [former.at] * (len(places) - len(times))
-        placed = [Placed(*place, time, True, COMMIT) for place, time in zip(places, times, strict=False)]
-        done: Deferred[list[Placed]] = Deferred()
-        if former.pending is None:
-            done.callback(placed)
-        else:
-            former.pending.followers.append(done)
-            done.addCallback(lambda _: placed)
-        return Admitted(placed, duplicate=True, done=done)
+        return self.appending.admit(writes, self._now(), producer, cells)
 
     def take(
         self,
         name: bytes,
         tenant: str,
         values: list[bytes | None],
-        sender: bytes,
+        sender: list[bytes] | bytes,
         *,
-        headers: Sequence[Headers] | None = None,
-        replies: list[bytes] | None = None,
-        partition: int | None = None,
         weight: int | None = None,
         order: Sequence[int] | None = None,
         before: int = 0,
     ) -> None:
-        """Take what was published to one topic by one sender, and answer nobody: the way of the router's messages.
+        """Take what was published to one topic, and answer nobody: the way of the router's messages.
 
-        All go to one partition, the sender's.  ``weight`` is what the values have in bytes, or a little more, where
-        that is known and there are no headers.  They may wait a little (``Limits.gather``) for company.
+        ``sender`` is that of all, or a list; what one sender says goes to one partition.  ``weight`` is what the values
+        have in bytes, or a little more, where that is known.  They may wait a little (``delay``) for company.
         Where messages to several topics of one stream came in turn, ``order`` is the place of each among all of them,
         and ``before`` is what ``reserve`` gave for them.  Raises
         ``UnknownTopic``, ``TooLarge`` if one of the messages is, ``Busy`` or ``Unwritable``; what is lost later, when
         the disk is full, is followed by a gap record.
         """
-        kept = self._state.kept(tenant, name)
-        if kept.gone:
-            raise UnknownTopic(name)
+        kept = self._state.writable(tenant, name)
         settings = kept.topic.settings
-        count = len(values)
-        packed: list[bytes] | bytes = b""
-        if weight is None or weight > settings.max_message_bytes:
-            largest = max(map(len, values))  # type: ignore[arg-type]  # none is null here
-            weight = sum(map(len, values))  # type: ignore[arg-type]
-        else:
-            largest = weight
-        size = weight + count * EACH
-        if headers is not None:
-            packed = [pack_headers(one) if one else b"" for one in headers]
-            size += sum(map(len, packed))
-            largest += max(map(len, packed))
-        if replies is not None:
-            size += sum(map(len, replies))
-        if largest > settings.max_message_bytes:
-            raise TooLarge(f"a record of this topic may have {settings.max_message_bytes} bytes, one has {largest}")
-        self.writing.room(size)
-        if partition is None:
-            part = kept.parts[pick(settings.partitioner, len(kept.parts), None, sender)]
-        else:
-            part = self._state.part(tenant, name, partition)
-        if part.owed:
-            self.writing.pay(part)
-        now = self._now()
-        kind = KINDS.index(settings.timestamps)
-        piece = Piece(values, None, packed, sender, b"" if replies is None else replies, now, kind, size)
-        place = number(part, piece)
-        if order is not None:
-            piece.sequences = [before + 1 + one for one in order]
-            part.kept.stream.coming -= count
-        self.writing.put(Append([place], size), self._delay(settings.ack))
+        given = payloads(values, sender, weight, settings.max_message_bytes)
+        self.writing.room(given.size)
+        sequences = None if order is None else [before + 1 + one for one in order]
+        take(kept, given, sequences, self._now(), self.writing, self.writing.patient(self.delay(settings.ack)))
 
     def reserve(self, name: bytes, tenant: str, count: int) -> int:
         """Set so many sequences of a topic's stream aside, and give the one before them; raises ``UnknownTopic``."""
@@ -659,7 +422,25 @@ class Log(Service):
         stream.coming += count
         return stream.coming - count
 
-    def _delay(self, ack: Ack) -> float:
+    def gather(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Have ``call`` called before each commit, so that it appends what has been held until then.
+
+        Gives what ends that.
+        """
+        self._before_commits.append(call)
+
+        def stop() -> None:
+            if call in self._before_commits:
+                self._before_commits.remove(call)
+
+        return stop
+
+    def soon(self, delay: float) -> bool:
+        """Have a commit begin after so many seconds, if none does before; say whether it will be later than now."""
+        return self.writing.soon(delay)
+
+    def delay(self, ack: Ack) -> float:
+        """Give the seconds that a message may wait for others to share its commit, by the policy of its topic."""
         limits = self.limits
         return limits.gather if ack == COMMIT else limits.interval if ack == INTERVAL else limits.lazily
 
@@ -674,7 +455,7 @@ class Log(Service):
         part.owed = 0
         done: Deferred[None] = Deferred()
         if append.pieces:
-            waiting: Deferred[list[Placed]] = Deferred()
+            waiting: Deferred[Sequence[Placed]] = Deferred()
             append.followers.append(waiting)
             waiting.addCallbacks(lambda _: done.callback(None), done.errback)
             return done
@@ -682,6 +463,11 @@ class Log(Service):
 
     def _write_cells(self, changes: Mapping[tuple[str, bytes], bytes | None]) -> Deferred[None]:
         return self.append((), cells=changes).addCallback(lambda _: None)
+
+    @property
+    def duplicates(self) -> int:
+        """The appends that had been done before."""
+        return self.appending.duplicates
 
     @property
     def queued(self) -> int:
@@ -811,52 +597,3 @@ class _Making:
     def __exit__(self, *_: object) -> None:
         del self._owner._making[self._name]  # noqa: SLF001
         self._done.callback(None)
-
-
-def _time(given: int | None, now: int, settings: TopicSettings) -> int:
-    """Give the time of a record in ms; raise ``Unusable`` for one that no clock shows."""
-    if given is None or settings.timestamps == "append":
-        return now
-    if not -(2**62) < given < 2**62:
-        raise Unusable(f"found the timestamp {given}, expected milliseconds since 1970")
-    return given
-
-
-def _times(given: list[int | None], now: int, settings: TopicSettings) -> list[int] | int:
-    """Give the times of records in ms, one if all are alike."""
-    if settings.timestamps == "append" or given.count(None) == len(given):
-        return now
-    return _alike([_time(one, now, settings) for one in given])  # type: ignore[no-any-return]
-
-
-def _size(column: list[Any] | bytes | None, count: int) -> int:
-    """Give the bytes of a column."""
-    if isinstance(column, list):
-        return sum(map(len, filter(None, column)))
-    return len(column or b"") * count
-
-
-def _largest(column: list[Any] | bytes | None) -> int:
-    """Give the bytes of the largest in a column."""
-    if isinstance(column, list):
-        return max(map(len, filter(None, column)), default=0)
-    return len(column or b"")
-
-
-def _alike(column: list[Any]) -> Any:  # noqa: ANN401  a column
-    """Give one value for a column in which all are alike."""
-    first = column[0]
-    return first if column.count(first) == len(column) else column
-
-
-def _runs(placed: Sequence[Placed]) -> tuple[tuple[bytes, int, int, int], ...]:
-    """Give places as runs: topic, partition, first offset, count."""
-    runs: list[list[Any]] = []
-    for topic, partition, offset, _, _, _ in placed:
-        if runs:
-            last = runs[-1]
-            if last[0] == topic and last[1] == partition and last[2] + last[3] == offset:
-                last[3] += 1
-                continue
-        runs.append([topic, partition, offset, 1])
-    return tuple((a, b, c, d) for a, b, c, d in runs)

@@ -125,6 +125,13 @@ class State:
         except KeyError:
             raise UnknownTopic(name) from None
 
+    def writable(self, tenant: str, name: bytes) -> Kept:
+        """Give a topic that can be written to, or raise ``UnknownTopic``."""
+        kept = self.kept(tenant, name)
+        if kept.gone:
+            raise UnknownTopic(name)
+        return kept
+
     def part(self, tenant: str, name: bytes, number: int) -> Part:
         """Give a partition, or raise ``UnknownTopic`` or ``UnknownPartition``."""
         parts = self.kept(tenant, name).parts

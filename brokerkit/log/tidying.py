@@ -120,7 +120,7 @@ class Tidying:
         undo: list[Any] = []
         gone = owner._answers.forget(owner._now(), undo)  # noqa: SLF001
         if gone:
-            await owner._forget(gone, undo)  # noqa: SLF001
+            await owner.appending.forget(gone, undo)
 
     # -- retention ----------------------------------------------------------------------------------------------------
 

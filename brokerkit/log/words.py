@@ -158,6 +158,7 @@ class Limits:
     append_records: int = 100_000  # in one append
     linger: float = 0.0  # how long the first record waits for others to share its commit; 0: to the end of the turn
     gather: float = 0.005  # the same for what is published by a protocol that answers nobody
+    gather_most: float = 0.05  # how long that may become where a commit takes long, since one for each topic does
     interval: float = 0.1  # how much later than its answer a record of ack "interval" is on disk, at most
     lazily: float = 1.0  # the same for "none"
     tail_bytes: int = 16 * 1024 * 1024  # of the newest records, which are read from memory

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 SLOWEST, QUICKEST = 30.0, 0.05  # seconds that Busy may say
+REST = 4  # times as long as a commit took, at the most, nothing is written again for which nobody waits
 START_RATE = 10 * 1024 * 1024  # bytes/s that are assumed until there is a measurement
 
 Told = "Callable[[Part, int, int, Sequence[Row]], None]"
@@ -52,13 +53,13 @@ class Append:
         """Take pieces with their partitions and first offsets."""
         self.pieces = pieces
         self.size = size
-        self.placed: list[Placed] = []
+        self.placed: Sequence[Placed] = ()
         self.cells: Mapping[tuple[str, bytes], bytes | None] = {}
         self.former: list[Former] = []
         self.noted: Noted | None = None
         self.done: Done | None = None
-        self.answer: Deferred[list[Placed]] | None = None
-        self.followers: list[Deferred[list[Placed]]] = []
+        self.answer: Deferred[Sequence[Placed]] | None = None
+        self.followers: list[Deferred[Sequence[Placed]]] = []
 
 
 class Writing:
@@ -88,6 +89,7 @@ class Writing:
         self._number = 0  # of appends that were taken
         self._finished = 0  # of those that are done, or failed
         self._rate = float(START_RATE)
+        self._took = 0.0  # seconds, the last commit
         self.queued = 0  # bytes that wait, or are being written
         self.commits = 0
         self.seconds = 0.0  # that they took
@@ -97,7 +99,10 @@ class Writing:
         self.lost = 0  # records that were promised a place, and lost
         self.is_writable = True
         self.told: Callable[[Part, int, int, Sequence[Row]], None] = lambda *_: None
+        self.before: list[Callable[[], None]] = []
         self.after: list[Callable[[], None]] = []
+        self._is_gathering = False
+        self._wanted = False  # somebody holds what is to be in the next commit
 
     @property
     def is_open(self) -> bool:
@@ -147,8 +152,30 @@ class Writing:
         self._queue.append(append)
         self._number += 1
         self.queued += append.size
-        if not self._under_way:
+        if not (self._under_way or self._is_gathering):
             self._begin_soon(delay)
+
+    def soon(self, delay: float) -> bool:
+        """Begin a commit in so many seconds, as ``Log.soon`` says."""
+        if self._store is None or self._at_once:
+            return False
+        self._wanted = True
+        if not self._under_way:
+            self._begin_soon(self.patient(delay))
+        return True
+
+    def patient(self, delay: float) -> float:
+        """Give the seconds to wait for company where nobody waits for an answer: a commit of many rows is dear."""
+        return max(delay, min(self._took * REST, self._limits.gather_most))
+
+    def gather(self) -> None:
+        """Have those who hold something append it."""
+        self._wanted, self._is_gathering = False, True
+        try:
+            for call in list(self.before):
+                call()
+        finally:
+            self._is_gathering = False
 
     def _begin_soon(self, delay: float) -> None:
         if self._at_once:
@@ -167,6 +194,7 @@ class Writing:
 
     def settled(self) -> Deferred[None]:
         """Give what is done when all that waits now is written, or failed."""
+        self.gather()
         done: Deferred[None] = Deferred()
         if self._finished == self._number:
             done.callback(None)
@@ -179,6 +207,8 @@ class Writing:
 
     def _begin(self) -> None:
         """Begin the next commit, unless one is under way."""
+        if self._wanted and not self._under_way:
+            self.gather()
         if self._call is not None:
             if self._call.active():
                 self._call.cancel()
@@ -262,7 +292,7 @@ class Writing:
             log.info("the log can be written to again")
         self.is_writable = True
         size = sum(append.size for append in taken)
-        took = self._clock.seconds() - began
+        self._took = took = self._clock.seconds() - began
         self.seconds += took
         if took > 0 and size > 64 * 1024:
             self._rate += 0.1 * (size / took - self._rate)
@@ -305,8 +335,8 @@ class Writing:
                 call()
             except Exception:  # what one listener does must not cost the others
                 log.failure("what follows a commit failed")
-        if self._queue and not self._under_way:
-            self._begin_soon(0.0 if self._awaited() else self._limits.gather)
+        if (self._queue or self._wanted) and not self._under_way:
+            self._begin_soon(0.0 if self._awaited() else self.patient(self._limits.gather))
 
     def _awaited(self) -> bool:
         """Say whether somebody waits for what is queued, and not just for its turn."""
@@ -380,7 +410,7 @@ def number(part: Part, piece: Piece) -> tuple[Part, Piece, int]:
     return part, piece, base
 
 
-def answer(append: Append, result: list[Placed] | Failure) -> None:
+def answer(append: Append, result: Sequence[Placed] | Failure) -> None:
     """Tell everybody who waits for an append what became of it."""
     waiting, append.followers = append.followers, []
     if append.answer is not None:

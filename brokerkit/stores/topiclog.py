@@ -19,6 +19,7 @@ import os
 import shlex
 import sqlite3
 from contextlib import closing, contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
@@ -130,8 +131,7 @@ class Answer:
     answer: bytes
 
 
-@attrs.frozen
-class Grown:
+class Grown(NamedTuple):
     """What a commit adds to a partition."""
 
     part: int
@@ -374,13 +374,9 @@ class TopicLogStore:
         with self._whole() as connection:
             many = connection.executemany
             if commit.rows:
-                many(_PUT, commit.rows)
+                _insert(connection, _PUT_ROW, "", commit.rows)
                 self.written += sum(len(row.body) for row in commit.rows)
-            many(
-                "update parts set next = ?, bytes = bytes + ?, records = records + ?, peak = ?, stored = ?"
-                " where id = ?",
-                [(one.next, one.bytes, one.records, one.peak, one.stored, one.part) for one in commit.grown],
-            )
+            _insert(connection, _GROW_PART, _GROW, commit.grown)
             if commit.streams:
                 many("insert or replace into streams values (?, ?, ?)", commit.streams)
             if commit.cells:
@@ -620,7 +616,32 @@ class Reader:
         return Row(*found) if found is not None else None
 
 
-_PUT = "insert into batches values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_ROW = "insert into batches values", "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = " ".join(_PUT_ROW)
+# Each of these is there: it is an insert since that takes many rows at once.
+_GROW_PART = (
+    "insert into parts (id, next, bytes, records, peak, stored, topic, number, first, cleaned, tombstones) values",
+    "(?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0)",
+)
+_GROW = (
+    " on conflict (id) do update set next = excluded.next, bytes = bytes + excluded.bytes,"
+    " records = records + excluded.records, peak = excluded.peak, stored = excluded.stored"
+)
+_TOGETHER = 64  # rows of one statement
+
+
+def _insert(connection: sqlite3.Connection, words: tuple[str, str], end: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows, many in one call: for each call the thread gives Python up and has to get it back.
+
+    The numbers of rows are powers of two, so that there are few statements to remember.
+    """
+    begin, one = words
+    place = 0
+    while place < len(rows):
+        count = min(_TOGETHER, 1 << (len(rows) - place).bit_length() - 1)
+        text = f"{begin} {', '.join([one] * count)}{end}"
+        connection.execute(text, list(chain.from_iterable(rows[place : place + count])))
+        place += count
 
 
 @contextmanager

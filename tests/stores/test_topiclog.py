@@ -401,3 +401,21 @@ def test_the_command(path: Path) -> None:
     path.unlink()
     missing = run("check")
     assert (missing.exit_code, missing.stderr) == (1, f"brokerkit: {path}: there is no such log\n")
+
+
+def test_many_rows_at_once(path: Path) -> None:
+    """A commit of more rows than one statement takes has all of them, and says of each partition how far it goes."""
+    log = on_disk(path)
+    names = [b"t%d" % i for i in range(150)]
+    for name in names:
+        make(log, name)
+    for value in (b"a", b"b"):
+        got(log.append([Write("", name, 0, Record(value + name)) for name in names]), log)
+    expected = {name: [b"a" + name, b"b" + name] for name in names}
+    assert {name: values(log, name) for name in names} == expected
+    log.stopService()
+    again = on_disk(path)
+    assert {name: values(again, name) for name in names} == expected
+    assert all(again.numbers(name, 0).records == 2 for name in names)
+    again.stopService()
+    assert check(path).problems == []

@@ -98,8 +98,10 @@ def woven(columns: Sequence[Any], count: int) -> str:
 def escaped(values: Sequence[bytes]) -> list[str] | None:
     """Give texts as they stand within quotation marks in JSON; ``None`` if one of them is no UTF-8."""
     joined = MARK.encode().join(values)
-    if b"\0" not in joined.translate(_PLAIN) and joined.count(MARK.encode()) == len(values) - 1:
-        return joined.decode("ascii").replace("\\", "\\\\").replace('"', '\\"').split(MARK)
+    if b"\0" not in joined.translate(_PLAIN):
+        texts = joined.decode("ascii").replace("\\", "\\\\").replace('"', '\\"').split(MARK)
+        if len(texts) == len(values):
+            return texts
     try:
         return [quoted(value.decode())[1:-1] for value in values]
     except UnicodeDecodeError:

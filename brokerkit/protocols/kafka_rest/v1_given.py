@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import binascii
 import json
+import secrets
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
@@ -69,17 +70,37 @@ def _see_number(records: list[Any]) -> list[Any]:
 def _lines(body: bytes) -> list[Any]:
     if body.count(b"\n") > 2 * MOST:
         raise Problem(413, "Content Too Large", f"expected at most {MOST} lines")
+    if (found := _all_lines(body.removesuffix(b"\n"))) is not None:
+        return _see_number(found)
     lines = [line for line in body.split(b"\n") if line and not line.isspace()]
-    _see_number(lines)
+    return [_line(line) for line in _see_number(lines)]
+
+
+_MARK = secrets.token_urlsafe(9)
+_MARKED = f',\n"{_MARK}",\n'.encode()
+_BEGINNING = 6  # bytes of a line that are compared: more of them are faster to find
+
+
+def _all_lines(body: bytes) -> list[Any] | None:
+    """Read lines all at once, which is much faster; give nothing if one of them is no JSON, or empty.
+
+    No record may come of two lines, and no line hold two.  Where each begins an object and there is no array, a line
+    cannot go on in the next one.  Else a word stands between them that nobody can know who wants it to look so.
+    """
+    begin = body[:_BEGINNING]
+    text = body.replace(b"\n" + begin, b", " + begin)  # which is a byte longer for each line
+    count = len(text) - len(body)
+    is_plain = begin.startswith(b"{") and b"\n" not in text and b"[" not in body
+    if not is_plain:
+        text, count = body.replace(b"\n", _MARKED), body.count(b"\n")
     try:
-        # All at once is three times as fast; a text that went over the end of a line would hold a line break, which
-        # JSON does not allow.
-        found: list[Any] = json.loads(b"[" + b"\n,\n".join(lines) + b"]", parse_constant=_refuse)
+        found: list[Any] = json.loads(f"[{text.decode()}]", parse_constant=_refuse)
     except (ValueError, RecursionError):
-        found = []
-    if len(found) == len(lines) and all(type(one) is dict for one in found):
-        return found
-    return [_line(line) for line in lines]
+        return None
+    if is_plain:
+        return found if len(found) == count + 1 else None
+    marks = found[1::2]
+    return found[::2] if len(marks) == count == marks.count(_MARK) else None
 
 
 def _line(line: bytes) -> Any:  # noqa: ANN401  any JSON

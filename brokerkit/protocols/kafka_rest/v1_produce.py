@@ -7,31 +7,31 @@ mean the same the second time.  ``POST /v1/records`` is always all or none.
 
 from __future__ import annotations
 
-import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from brokerkit.grants import PUBLISH
 from brokerkit.log.partitioning import pick
 from brokerkit.log.words import Idempotency, Producer, UnknownPartition, Write
 from brokerkit.protocols.kafka_rest import v1_asked as asking
 from brokerkit.protocols.kafka_rest import v1_given as given
+from brokerkit.protocols.kafka_rest.v1_bulk import read_bulk
 from brokerkit.protocols.kafka_rest.v1_documents import BATCH, PLACED, PRODUCED, RECORDS_ALL, RESULTS
+from brokerkit.protocols.kafka_rest.v1_placed import placed_all, placed_bulk, placed_one
 from brokerkit.protocols.kafka_rest.v1_problems import REFUSALS, problem, told
-from brokerkit.web import Answer, Parameter, Problem, Route
+from brokerkit.web import Parameter, Problem, Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from brokerkit.client import Client
+    from brokerkit.log.bulk import Bulk
     from brokerkit.log.words import Placed, Record
     from brokerkit.protocols.kafka_rest.v1_groups import GroupRoutes
     from brokerkit.protocols.kafka_rest.v1_here import Here
-    from brokerkit.web import Asked
+    from brokerkit.web import Answer, Asked
 
 LONGEST_KEY = 255  # characters
-MULTI = 207
 PARTITIONERS = ("", "sender", "murmur2", "random")
 _WHOLE = {"minimum": 0, "maximum": (1 << 62) - 1}
 _KEY = Parameter("Idempotency-Key", "A word for this request: sent again with it, nothing is kept twice.", "header")
@@ -115,7 +115,7 @@ class Producing:
         """Keep what is sent; the commonest case (one record as it is) goes straight through."""
         here = self._here
         try:
-            client = here.who.known(asked) or await here.who.client(asked)
+            client = here.ready(asked) or await here.client(asked)
             name = here.service.topic(asked.values["topic"])
             if given.is_raw(asked):
                 record, partition = given.read_raw(asked, here.body(asked), client.user.name)
@@ -124,7 +124,7 @@ class Producing:
                 once = once_of(asked, client)
                 write = Write(client.user.tenant, name, partition, record)
                 (placed,) = await here.keeping.produce(client, [write], producer=once)
-                return _placed(placed, asked.values["topic"])
+                return placed_one(placed, asked.values["topic"])
             return await self._batch(asked, client, name)
         except REFUSALS as error:
             raise problem(error) from None
@@ -135,6 +135,9 @@ class Producing:
         once = once_of(asked, client)
         atomic = asking.switch(asked, "atomic") or asking.switch_of(beside, "atomic") or once is not None
         self._here.writable(client, name)
+        bulk = None if "partitioner" in asked.query else self._bulk(client, name, records)
+        if bulk is not None:
+            return placed_bulk(await self._here.keeping.produce(client, bulk, producer=once))
         seeing = self._seeing(asked, client, name)
         results = [seeing(one) for one in given.read_records(records, client.user.name)]
         if atomic:
@@ -143,7 +146,12 @@ class Producing:
         placed: Sequence[Placed] = ()
         if writes:
             placed = await self._here.keeping.produce(client, writes, producer=once)
-        return _answered(results, placed)
+        return placed_all(results, placed)
+
+    def _bulk(self, client: Client, name: bytes, records: Sequence[Any]) -> Bulk | None:
+        topic = self._here.there(client, name)
+        most = topic.settings.max_message_bytes if topic is not None else asking.LARGEST
+        return read_bulk(records, client.user.tenant, name, client.user.name, most)
 
     def _seeing(
         self, asked: Asked, client: Client, name: bytes
@@ -197,7 +205,7 @@ class Producing:
             placed = await self._groups.commit_with(
                 client, beside["commit"], lambda cells: here.keeping.produce(client, writes, producer=once, cells=cells)
             )
-        return _answered(results, placed, [self._here.shown(write.topic) for write in writes])
+        return placed_all(results, placed, [self._here.shown(write.topic) for write in writes])
 
     def _named_write(self, client: Client, one: tuple[Record, int | None, str] | Problem) -> Write | Problem:
         if isinstance(one, Problem):
@@ -263,34 +271,3 @@ def _see_all(results: Sequence[Write | Problem]) -> None:
         if isinstance(one, Problem):
             detail = f"records[{number}]: {one.detail or one.title}; nothing was kept"
             raise Problem(one.status, one.title, detail, headers=one.headers, record=number, **one.more)
-
-
-def _placed(placed: Placed, topic: str) -> Answer:
-    """Answer for one record."""
-    _, partition, offset, timestamp, duplicate, ack = placed
-    more = ',"duplicate":true' if duplicate else ""
-    body = f'{{"partition":{partition},"offset":{offset},"timestamp":{timestamp},"ack":"{ack}"{more}}}\n'
-    where = f"/v1/topics/{quote(topic, safe='')}/partitions/{partition}/records/{offset}"
-    return Answer(201, body.encode(), {"location": where})
-
-
-def _answered(
-    results: Sequence[Write | Problem], placed: Sequence[Placed], topics: Sequence[str] | None = None
-) -> Answer:
-    """Answer for a batch: each record in its place."""
-    texts, following = [], iter(placed)
-    names = iter(topics or ())
-    failed = 0
-    for one in results:
-        if isinstance(one, Problem):
-            failed += 1
-            texts.append(json.dumps({"error": {"status": one.status, "title": one.title, "detail": one.detail}}))
-            continue
-        _, partition, offset, timestamp, duplicate, ack = next(following)
-        named = f'"topic":{json.dumps(next(names))},' if topics else ""
-        more = ',"duplicate":true' if duplicate else ""
-        texts.append(
-            f'{{{named}"partition":{partition},"offset":{offset},"timestamp":{timestamp},"ack":"{ack}"{more}}}'
-        )
-    body = f'{{"results":[{",".join(texts)}],"kept":{len(results) - failed},"failed":{failed}}}\n'
-    return Answer(MULTI if failed else 200, body.encode())
