@@ -15,6 +15,7 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from brokerkit.cli.bpclient_errors import NOT_ALLOWED, NOT_FOUND, Fatal
+from brokerkit.cli.http_line import Answer, HttpLine, TooLong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,18 +23,11 @@ if TYPE_CHECKING:
     from brokerkit.cli.bpclient_trust import Trust
 
 PORT = 443  # where the original's client looks without a port
-LONGEST = 256 * 1024 * 1024  # bytes of an answer
 _ORIGINAL = "BaseHTTP"
 
 
-@attrs.frozen
-class Reply:
-    """An answer; ``headers`` have small names."""
-
-    status: int
-    reason: str
-    headers: Mapping[str, str]
-    body: bytes = attrs.field(repr=False)
+class Reply(Answer):
+    """An answer, and what it says."""
 
     @property
     def is_originals(self) -> bool:
@@ -64,7 +58,7 @@ class Talk:
     trust: Trust
     key: str = attrs.field(repr=False)
     timeout: float = 30.0
-    _connection: _Connection | None = None
+    _line: HttpLine | None = None
 
     def method(self, package: str, method: str, **parameters: str) -> Reply:
         """Call a method as the original does: ``/package/Method/``."""
@@ -105,56 +99,31 @@ class Talk:
             raise Fatal(f"{self.host}:{self.port}: TLS: {_tls_text(error)}") from None
         except OSError as error:
             raise Fatal(f"{self.host}:{self.port}: {error.strerror or error}") from None
+        except TooLong as error:
+            raise Fatal(str(error)) from None
         except http.client.HTTPException as error:
             raise Fatal(f"{self.host}:{self.port}: this is no answer of a broker ({type(error).__name__})") from None
 
     def _once(self, method: str, target: str, body: bytes, headers: Mapping[str, str], longer: float) -> Reply:
         mine = {"x-access-key": self.key} if self.key else {}
-        fresh = self._connection is None
+        line = self._line = self._line or HttpLine(self.host, self.port, self._connect)
+        used = line.was_used
         try:
-            return self._over(method, target, body, {**mine, **headers}, longer)
+            found = line.ask(method, target, body, {**mine, **headers}, self.timeout + longer)
         except (ConnectionError, http.client.RemoteDisconnected):
             # The broker may have closed a connection that said nothing for a while, and has not read this then.
-            if fresh:
+            if not used:
                 raise
-            return self._over(method, target, body, {**mine, **headers}, longer)
+            found = line.ask(method, target, body, {**mine, **headers}, self.timeout + longer)
+        return Reply(found.status, found.reason, found.headers, found.body)
 
-    def _over(self, method: str, target: str, body: bytes, headers: Mapping[str, str], longer: float) -> Reply:
-        connection = self._connection or _Connection(self.host, self.port, self.trust, self.timeout)
-        self._connection = None
-        try:
-            if connection.sock is None:
-                connection.connect()
-            connection.sock.settimeout(self.timeout + longer)
-            length = {"content-length": str(len(body))} if method != "GET" else {}
-            connection.request(method, target, body or None, {"accept": "application/json", **length, **headers})
-            response = connection.getresponse()
-            content = response.read(LONGEST + 1)
-            if len(content) > LONGEST:
-                raise Fatal(f"the answer is longer than {LONGEST} bytes")
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection  # which connects again by itself where the broker closes it
-        return Reply(response.status, response.reason, {k.lower(): v for k, v in response.getheaders()}, content)
+    def _connect(self) -> ssl.SSLSocket:
+        return self.trust.connect(self.host, self.port, self.timeout)
 
     def close(self) -> None:
         """Hang up."""
-        if self._connection is not None:
-            self._connection.close()
-
-
-class _Connection(http.client.HTTPConnection):
-    """A connection to a broker that is trusted."""
-
-    def __init__(self, host: str, port: int, trust: Trust, timeout: float) -> None:
-        super().__init__(host, port, timeout=timeout)
-        self._trust = trust
-        self._seconds = timeout
-
-    def connect(self) -> None:
-        """Connect, and see who is there."""
-        self.sock = self._trust.connect(self.host, self.port, self._seconds)
+        if self._line is not None:
+            self._line.close()
 
 
 def read_address(text: str) -> tuple[str, int]:

@@ -45,8 +45,9 @@ def describe(name: str, as_json: bool, talk: Talk) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    members = len(found["members"])
-    click.echo(f"{name}: {found['state']}, generation {found['generation']}, {members} members, lag {found['lag']}")
+    members, whose = len(found["members"]), f" of {_printable(found['owner'])}" if found.get("owner") else ""
+    state = f"{found['state']}, generation {found['generation']}, {members} members, lag {found['lag']}"
+    click.echo(f"{name}{whose}: {state}")
     for member in found["members"]:
         ends = datetime.fromtimestamp(member["expires"] / 1000, UTC)
         places = ", ".join(f"{one['topic']}/{one['partition']}" for one in member["assigned"]) or "nothing"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import time
 from base64 import b64encode
@@ -16,6 +17,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import attrs
 
+from brokerkit.cli.http_line import Answer, HttpLine, TooLong
 from brokerkit.errors import BrokerError, OperatorError
 from brokerkit.place import DEMO, default_directory, demo_secret, running
 
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
 PROTOCOL = "kafka"  # by which name the listener says that it is there
 PORTS = {"http": 8092, "https": 8093}
-LONGEST = 256 * 1024 * 1024  # bytes of an answer
 PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds before another try
 _OK = range(200, 300)
 _BUSY = (429, 503)
@@ -46,13 +47,8 @@ class Refused(BrokerError):
         self.status = status
 
 
-@attrs.frozen
-class Reply:
-    """An answer; ``headers`` have small names."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = attrs.field(repr=False)
+class Reply(Answer):
+    """An answer, and what it says."""
 
     def json(self) -> Any:  # noqa: ANN401  any JSON
         """Give what it says; raise ``Refused`` if that is no JSON."""
@@ -130,7 +126,7 @@ class Talk:
     address: Address
     patience: float = 30.0
     told: Callable[[str], None] = attrs.field(default=lambda _: None)
-    _connection: http.client.HTTPConnection | None = None
+    _line: HttpLine | None = None
 
     def ask(
         self,
@@ -176,47 +172,36 @@ class Talk:
             raise Unreachable(f"{where}: the certificate is not accepted: {error.verify_message}") from None
         except ssl.SSLError as error:
             raise Unreachable(f"{where}: TLS: {error.reason or 'the handshake failed'}") from None
+        except TooLong as error:
+            raise Unreachable(f"{where}: {error}") from None
         except OSError as error:
             raise Unreachable(f"{where} cannot be reached: {error.strerror or error}") from None
         except http.client.HTTPException as error:
             raise Unreachable(f"{where}: this is no answer of a broker ({type(error).__name__})") from None
 
     def _over(self, method: str, target: str, body: bytes, headers: Mapping[str, str], longer: float) -> Reply:
-        connection, self._connection = self._connection or self._connect(), None
-        mine = {"accept": "application/json"}
-        if self.address.authorization:
-            mine["authorization"] = self.address.authorization
-        if method != "GET":
-            mine["content-length"] = str(len(body))
-        try:
-            if connection.sock is None:
-                connection.connect()
-            connection.sock.settimeout(self.patience + longer)
-            connection.request(method, target, body or None, {**mine, **headers})
-            response = connection.getresponse()
-            content = response.read(LONGEST + 1)
-        except BaseException:
-            connection.close()
-            raise
-        if len(content) > LONGEST:
-            connection.close()
-            raise Refused(response.status, f"the answer is longer than {LONGEST} bytes")
-        self._connection = connection
-        return Reply(response.status, {k.lower(): v for k, v in response.getheaders()}, content)
-
-    def _connect(self) -> http.client.HTTPConnection:
         address = self.address
-        if address.scheme == "http":
-            return http.client.HTTPConnection(address.host, address.port, timeout=self.patience)
-        return http.client.HTTPSConnection(
-            address.host, address.port, timeout=self.patience, context=_context(address.trust)
-        )
+        mine = {"authorization": address.authorization} if address.authorization else {}
+        line = self._line = self._line or HttpLine(address.host, address.port, self._connect)
+        found = line.ask(method, target, body, {**mine, **headers}, self.patience + longer)
+        return Reply(found.status, found.reason, found.headers, found.body)
+
+    def _connect(self) -> socket.socket:
+        address, trust = self.address, self.address.trust
+        plain = socket.create_connection((address.host, address.port), self.patience)
+        try:
+            if address.scheme == "http":
+                return plain
+            name = (trust.name if trust else "") or address.host
+            return _context(trust).wrap_socket(plain, server_hostname=name)
+        except BaseException:
+            plain.close()
+            raise
 
     def close(self) -> None:
         """Hang up."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._line is not None:
+            self._line.close()
 
 
 def _context(trust: Trust | None) -> ssl.SSLContext:

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from brokerkit.errors import OperatorError
+from brokerkit.cli.one_line import REFUSED, one_line
 from brokerkit.place import LOG, default_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-FAILED = 1
 
 
 @click.group("log", context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,7 +45,7 @@ def check(path: Path, data_dir: Path | None) -> None:
     from brokerkit.stores.topiclog_check import check as look
 
     path = _path(path, data_dir)
-    with _one_line(), _progress("batches read") as progress:
+    with one_line(), _progress("batches read") as progress:
         found = look(path, progress)
     for problem in found.problems:
         click.echo(problem)
@@ -56,7 +54,7 @@ def check(path: Path, data_dir: Path | None) -> None:
     text = f"{found.topics} topics, {found.partitions} partitions, {found.batches} batches, {found.records} records"
     if not found.is_sound:
         click.echo(f"{path}: is damaged ({text}); `brokerkit log repair` keeps what can be read of it", err=True)
-        raise SystemExit(FAILED)
+        raise SystemExit(REFUSED)
     click.echo(f"{path}: sound ({text})", err=True)
 
 
@@ -72,7 +70,7 @@ def repair(path: Path, data_dir: Path | None) -> None:
     from brokerkit.stores.topiclog_repair import repair as mend
 
     path = _path(path, data_dir)
-    with _one_line(), _progress("batches saved") as progress:
+    with one_line(), _progress("batches saved") as progress:
         done = mend(path, progress)
     for lost in done.lost:
         click.echo(f"lost: {lost}")
@@ -92,23 +90,13 @@ def backup(path: Path, data_dir: Path | None, target: Path) -> None:
     """
     from brokerkit.stores.topiclog_check import backup as copy
 
-    with _one_line():
+    with one_line():
         copy(_path(path, data_dir), target)
     click.echo(f"{target}: written", err=True)
 
 
 def _path(path: Path, data_dir: Path | None) -> Path:
     return data_dir / LOG if data_dir is not None else path
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn what goes wrong into one line and an exit code."""
-    try:
-        yield
-    except OperatorError as error:
-        click.echo(f"brokerkit: {error}", err=True)
-        raise SystemExit(FAILED) from None
 
 
 @contextmanager

@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 def ways(known: Known) -> dict[str, list[str]]:
     """Give, for each protocol, what the user can log in by; an empty list where it cannot.
 
-    The challenge of hpfeeds needs a secret that can be read back.
+    The challenge of hpfeeds needs a secret that can be read back.  Kept topics are asked for by HTTP, which carries a
+    name and a password, also for a token of ``POST /login``, or a token; a certificate says nothing there.
     """
     certificate = ["client certificate"] if known.certificates else []
     hpfeeds = ["secret"] if known.secret else []
-    nats = ["user and password"] if known.secret or known.password_hash else []
-    nats += ["token"] if known.token or known.token_hash else []
+    http = ["user and password"] if known.secret or known.password_hash else []
+    http += ["token"] if known.token or known.token_hash else []
+    nats = list(http)
     nats += ["JWT"] if known.user.ticket is not None else ["nkey"] if known.public_keys else []
-    return {"hpfeeds": hpfeeds + certificate, "nats": nats + certificate}
+    return {"hpfeeds": hpfeeds + certificate, "nats": nats + certificate, "kafka": http}

@@ -9,35 +9,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from brokerkit.cli.one_line import REFUSED, one_line
 from brokerkit.cli.secret import MAX_INPUT
 from brokerkit.errors import ConfigError, OperatorError
 from brokerkit.place import default_directory
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-REFUSED, UNREACHABLE = 1, 3
 PATH = click.Path(path_type=Path)
 MOST = 16 * 1024  # characters of a token
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn what goes wrong into one line and an exit code."""
-    from brokerkit.control import NoBroker
-
-    try:
-        yield
-    except OperatorError as error:
-        click.echo(f"brokerkit: {error}", err=True)
-        raise SystemExit(UNREACHABLE if isinstance(error, NoBroker) else REFUSED) from None
 
 
 @click.group()
@@ -53,7 +37,7 @@ def token() -> None:
 @click.option("--data-dir", type=PATH, help="Data directory of the broker.")
 def make(name: str, lasts: float | None, data_dir: Path | None) -> None:
     """Print a new token for the user NAME; where tokens are stored, the one before ends."""
-    with _one_line():
+    with one_line():
         click.echo(_ask(data_dir, {"what": "make", "name": name, "lasts": lasts})["token"])
 
 
@@ -62,7 +46,7 @@ def make(name: str, lasts: float | None, data_dir: Path | None) -> None:
 @click.option("--data-dir", type=PATH, help="Data directory of the broker.")
 def revoke(name: str, data_dir: Path | None) -> None:
     """Take the token of the user NAME back; the broker has to store tokens for that."""
-    with _one_line():
+    with one_line():
         _ask(data_dir, {"what": "revoke", "name": name})
         click.echo(f"{name} has no token any more", err=True)
 
@@ -76,7 +60,7 @@ def show(text: str, path: Path | None, data_dir: Path | None) -> None:
 
     Exit code 1 says that it is false or has expired. Whether it was revoked, only the broker knows.
     """
-    with _one_line():
+    with one_line():
         from brokerkit.protocols.kafka_rest import tokens
 
         if text == "-":

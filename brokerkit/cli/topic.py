@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
-from brokerkit.errors import OperatorError
+from brokerkit.cli.one_line import REFUSED, one_line, say
 from brokerkit.keep import ACKS, MOST_PARTITIONS, PARTITIONERS, TIMESTAMPS
 from brokerkit.place import default_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-REFUSED, UNREACHABLE = 1, 3
 PATIENCE = 60.0  # seconds: to delete a large topic takes a while
 
 
@@ -42,22 +40,7 @@ class Where:
 
     def say(self, text: str, answer: dict[str, Any]) -> None:
         """Say what was done: to a person on stderr, or as JSON on stdout."""
-        if self.as_json:
-            click.echo(json.dumps(answer))
-        else:
-            click.echo(text, err=True)
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn what goes wrong into one line and an exit code."""
-    from brokerkit.control import NoBroker
-
-    try:
-        yield
-    except OperatorError as error:
-        click.echo(f"brokerkit: {error}", err=True)
-        raise SystemExit(UNREACHABLE if isinstance(error, NoBroker) else REFUSED) from None
+        say(text, answer, as_json=self.as_json)
 
 
 def _place_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -66,7 +49,7 @@ def _place_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_where(*, data_dir: Path | None, tenant: str, as_json: bool, **others: Any) -> None:  # noqa: ANN401
-        with _one_line():
+        with one_line():
             command(where=Where(data_dir or default_directory(), tenant, as_json), **others)
 
     given: Callable[..., None] = with_where

@@ -7,7 +7,6 @@ Secrets are shown by ``show --secret`` and where they have just been made, and n
 from __future__ import annotations
 
 import shlex
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +14,16 @@ import attrs
 import click
 
 from brokerkit.cli import secret as secrets
+from brokerkit.cli.one_line import WRONG, one_line, print_json, say
 from brokerkit.errors import ConfigError, OperatorError
 from brokerkit.place import USERS, default_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from brokerkit.checkers.entry import Entry
     from brokerkit.stores.users import UserStore
 
-REFUSED, WRONG, UNREACHABLE = 1, 2, 3
 ACTIONS = click.Choice(["publish", "subscribe", "registry.read", "registry.write"])
 
 
@@ -74,29 +73,7 @@ class Where:
 
     def say(self, text: str, said: dict[str, Any]) -> None:
         """Say what was done: to a person on stderr, or as JSON on stdout."""
-        if self.as_json:
-            print_json(said)
-        else:
-            click.echo(text, err=True)
-
-
-def print_json(said: dict[str, Any]) -> None:
-    """Print one object on one line."""
-    import json
-
-    click.echo(json.dumps(said))
-
-
-@contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn what goes wrong into one line and an exit code."""
-    from brokerkit.control import NoBroker
-
-    try:
-        yield
-    except OperatorError as error:
-        click.echo(f"brokerkit: {error}", err=True)
-        raise SystemExit(UNREACHABLE if isinstance(error, NoBroker) else REFUSED) from None
+        say(text, said, as_json=self.as_json)
 
 
 def _place_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -105,7 +82,7 @@ def _place_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def with_where(*, data_dir: Path | None, users: Path | None, as_json: bool, **others: Any) -> None:  # noqa: ANN401
-        with _one_line():
+        with one_line():
             command(where=Where(data_dir, users, as_json), **others)
 
     path = click.Path(path_type=Path)
@@ -168,7 +145,7 @@ def _hash_options(command: Callable[..., None]) -> Callable[..., None]:
 
 PATTERN_OPTIONS = (
     *("publish", "subscribe", "publish_deny", "subscribe_deny"),
-    *("registry_read", "registry_write", "topic_admin"),
+    *("registry_read", "registry_write", "topic_admin", "group_admin"),
 )
 
 
@@ -204,6 +181,7 @@ def _record_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--registry-read", **name, help="May read this entry; web-* for many, * for all."),
         click.option("--registry-write", **name, help="May write this entry; may be given again."),
         click.option("--topic-admin", **pattern, help="May create, alter and delete kept topics of this name."),
+        click.option("--group-admin", **pattern, help="May use and move consumer groups of this name, whoever's."),
         click.option("--nkey", metavar="U...", help="The public nkey of a NATS client."),
         click.option("--certificate", metavar="NAME", help="The name in a client certificate."),
         click.option("--owner", help="For people to read."),

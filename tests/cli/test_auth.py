@@ -27,6 +27,7 @@ def test_all_is_well(place: Path) -> None:
         f"  user:        bob, {place}/users.json:2",
         "  in hpfeeds:  secret",
         "  in nats:     user and password",
+        "  in kafka:    user and password",
         "  publish:     honeypot.dionaea (literal)",
         "  subscribe:   nothing",
     ]

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -92,6 +97,7 @@ def test_a_group_goes_on_where_it_was(world: World) -> None:
     assert world("consume", "t.group", "-g", "g", "-n", "1").stdout == "2\n"
     assert "g\n" in world("group", "list").stdout
     shown = world("group", "describe", "g").stdout
+    assert shown.startswith("g of ann: ")
     assert "lag 2" in shown
     assert shown.splitlines()[-1].split() == ["t.group", "0", "3", "5", "2", "-"]
     moved = world("group", "reset", "g", "--to", "1", "--dry-run", "--json")
@@ -138,3 +144,45 @@ def test_a_raw_value_of_any_bytes(world: World) -> None:
     """All of the input is one value; a null prints nothing."""
     assert world("produce", "t.raw", "--raw", stdin="a\nb").returncode == 0
     assert world("consume", "t.raw", "--raw").stdout == "a\nb"
+
+
+def on_a_terminal(world: World, *words: str) -> tuple[int, str]:
+    """Run a command whose standard error is a terminal; give its exit code, and what was written there."""
+    ours, theirs = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-m", "brokerkit", *words],
+        cwd=world.place,
+        env={**os.environ, "BROKERKIT_HTTP": world.url, "TERM": "xterm", "COLUMNS": "100"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    written = b""
+    with suppress(OSError):  # that is how it ends
+        while data := os.read(ours, 65536):
+            written += data
+    os.close(ours)
+    return program.wait(60), written.decode()
+
+
+def test_a_bar_shows_how_far_it_is(world: World) -> None:
+    """On a terminal, where it is long; it is gone at the end, and a short input has none."""
+    (world.place / "long").write_text("x" * 99 + "\n" + ("y" * 99 + "\n") * 59_999)
+    code, shown = on_a_terminal(world, "produce", "t.bar", "--file", "long")
+    assert code == 0
+    assert "6.0/6.0 MB" in shown
+    assert "━" in shown
+    assert shown.endswith("t.bar: 60000 records\r\n")
+    assert "\x1b[2K" in shown.rpartition("t.bar")[0]  # the line is wiped
+    (world.place / "short").write_text("x\n")
+    assert on_a_terminal(world, "produce", "t.bar", "--file", "short") == (0, "t.bar: 1 records\r\n")
+
+
+def test_a_bar_gives_way_to_what_went_wrong(world: World) -> None:
+    """The line that says why stands alone."""
+    (world.place / "wrong").write_text('{"value": 1}\n' * 100_000 + "{\n")
+    code, shown = on_a_terminal(world, "produce", "t.wrong", "--ndjson", "--file", "wrong")
+    assert code == 2
+    assert "━" in shown
+    assert shown.rstrip().splitlines()[-1].endswith("brokerkit: a line is no JSON: '{'")

@@ -244,7 +244,11 @@ def test_show_says_how_the_user_logs_in(run: Callable[..., Result]) -> None:
     assert "hush" in run("show", "ann", "--secret").stdout
     assert "its challenge needs a secret that can be read back" in run("show", "bob").stdout
     said = json.loads(run("show", "bob", "--json").stdout)
-    assert said["logs_in_by"] == {"hpfeeds": [], "nats": ["user and password"]}
+    assert said["logs_in_by"] == {
+        "hpfeeds": [],
+        "nats": ["user and password"],
+        "kafka": ["user and password"],
+    }
     assert said["password_hash"] is True
     assert json.loads(run("show", "ann", "--json", "--secret").stdout)["secret"] == "hush"
 
@@ -252,11 +256,11 @@ def test_show_says_how_the_user_logs_in(run: Callable[..., Result]) -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"secret": "x"}, {"hpfeeds": ["secret"], "nats": ["user and password"]}),
-        ({"password_hash": BCRYPT}, {"hpfeeds": [], "nats": ["user and password"]}),
-        ({"token": "x"}, {"hpfeeds": [], "nats": ["token"]}),
-        ({"nkey": NKEY}, {"hpfeeds": [], "nats": ["nkey"]}),
-        ({"certificate": "x"}, {"hpfeeds": ["client certificate"], "nats": ["client certificate"]}),
+        ({"secret": "x"}, {"hpfeeds": ["secret"], "nats": ["user and password"], "kafka": ["user and password"]}),
+        ({"password_hash": BCRYPT}, {"hpfeeds": [], "nats": ["user and password"], "kafka": ["user and password"]}),
+        ({"token": "x"}, {"hpfeeds": [], "nats": ["token"], "kafka": ["token"]}),
+        ({"nkey": NKEY}, {"hpfeeds": [], "nats": ["nkey"], "kafka": []}),
+        ({"certificate": "x"}, {"hpfeeds": ["client certificate"], "nats": ["client certificate"], "kafka": []}),
     ],
 )
 def test_ways(fields: dict[str, Any], expected: dict[str, list[str]]) -> None:
