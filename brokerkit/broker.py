@@ -197,6 +197,11 @@ class Broker(MultiService):
         return self._log is not None
 
     @property
+    def has_groups(self) -> bool:
+        """Whether somebody has asked for the consumer groups."""
+        return self._groups is not None
+
+    @property
     def admits_anonymous(self) -> bool:
         """Whether some source of users lets a peer in that gives no credentials."""
         return self._takes(IAnonymous)

@@ -25,6 +25,7 @@ from brokerkit.keeping.numbers import numbers as log_numbers
 from brokerkit.legacy_metrics import OriginalNumbers
 from brokerkit.listening import Listening
 from brokerkit.metric_styles import MODERN
+from brokerkit.metrics_kept import group_numbers, http_numbers
 from brokerkit.notation import shown
 from brokerkit.registry.numbers import numbers
 from brokerkit.tenant import UNNAMED
@@ -66,6 +67,9 @@ class Numbers:
         yield from self._other_listeners()
         yield from numbers(self._broker.registry if self._broker.has_registry else None)
         yield from log_numbers(self._broker.keeping if self._broker.has_log else None)
+        groups = self._broker.groups if self._broker.has_groups else None
+        yield from group_numbers(groups if groups is not None and groups.running else None)
+        yield from http_numbers(self._broker.listening)
 
     def _listeners(self) -> Iterator[Metric]:
         counts: list[tuple[str, str, Callable[[Listener], int]]] = [
@@ -79,7 +83,7 @@ class Numbers:
         ]
         for name, text, read in counts:
             family = CounterMetricFamily(f"brokerkit_{name}", text, labels=["protocol"])
-            yield self._by_protocol(family, read, "accepted" if name == "connections_accepted" else "")
+            yield self._by_protocol(family, read, "accepted" if name == "connections_accepted" else "", name)
         gauges: list[tuple[str, str, Callable[[Listener], int]]] = [
             ("connections", "Open connections.", lambda x: len(x.sessions)),
             ("pending_bytes", "Bytes that wait for readers.", lambda x: sum(s.outbox.pending for s in x.sessions)),
@@ -91,14 +95,20 @@ class Numbers:
         yield self._by_word("connections_refused", "Connections not let in.", "reason", lambda x: x.entrance.refused)
         yield self._by_word("slow_readers", "Readers given up.", "reason", lambda x: x.counts.slow_readers)
 
-    def _by_protocol(self, family: Metric, read: Callable[[Listener], int], of_site: str) -> Metric:
-        """Sum up what ``read`` gives of each listener, and of each of HTTP the attribute ``of_site`` or its length."""
+    def _by_protocol(self, family: Metric, read: Callable[[Listener], int], of_site: str, name: str = "") -> Metric:
+        """Sum up what ``read`` gives of each listener, and of each of HTTP the attribute ``of_site`` or its length.
+
+        Those of HTTP where users log in count that by ``name``.
+        """
         sums: Counter[str] = Counter()
         for listener in self._broker.listeners:
             sums[listener.protocol] += read(listener)
         for protocol, site in self._sites() if of_site else ():
             value = getattr(site, of_site)
             sums[protocol] += value if isinstance(value, int) else len(value)
+        for one in self._broker.listening:
+            if name in getattr(one, "login_counts", ()):
+                sums[one.protocol] += one.login_counts[name]
         for protocol, value in sums.items():
             family.add_metric([protocol], value)  # type: ignore[attr-defined]
         return family

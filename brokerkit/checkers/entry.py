@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PROOFS = ("secret", "password_hash", "token", "token_hash", "nkey", "certificate")  # what a login can be proved by
 ADMIN = ("create_topic", "alter_topic", "delete_topic")
+OF_GROUPS = ("commit_group", "reset_group")
 RIGHTS = ("publish", "publish_deny", "subscribe", "subscribe_deny", "allow_responses")
 ITS_OWN = ("token", "nkey", "certificate")  # by these a user is found, so no two users have one in common
 SECRETS = ("secret", "password_hash", "token", "token_hash")
@@ -44,7 +45,8 @@ class Entry:
     """What is written down of one user; an empty text, an empty list or 0 stands for nothing.
 
     ``publish`` to ``subscribe_deny`` are patterns; in those of subscriptions a queue may stand behind a blank.
-    ``topic_admin`` are patterns of kept topics that the user may create, alter and delete.
+    ``topic_admin`` are patterns of kept topics that the user may create, alter and delete, ``group_admin`` of consumer
+    groups that it may use and move, whoever's they are.
     ``registry_read`` to ``registry_write_deny`` are names of the registry, where ``web-*`` stands for all that begin so
     (see ``brokerkit.registry.access``).  The limits are those of ``Allowance``, ``valid_until`` is an ISO moment,
     ``protocols`` are those that the user may come by.  ``place`` says where the entry stands, for people, and
@@ -65,6 +67,7 @@ class Entry:
     subscribe: tuple[str, ...] = ()
     subscribe_deny: tuple[str, ...] = ()
     topic_admin: tuple[str, ...] = ()
+    group_admin: tuple[str, ...] = ()
     registry_read: tuple[str, ...] = ()
     registry_read_deny: tuple[str, ...] = ()
     registry_write: tuple[str, ...] = ()
@@ -89,6 +92,7 @@ class Entry:
                     PUBLISH: Access(*map(_plain_rules, (self.publish, self.publish_deny))),
                     SUBSCRIBE: Access(*map(_rules, (self.subscribe, self.subscribe_deny))),
                     **{action: Access(_plain_rules(self.topic_admin)) for action in ADMIN if self.topic_admin},
+                    **{action: Access(_plain_rules(self.group_admin)) for action in OF_GROUPS if self.group_admin},
                     **self._registry(),
                 },
                 responses=self.allow_responses,
@@ -392,6 +396,7 @@ _READERS: Mapping[str, Callable[[_Table, str], Any]] = {
     "subscribe": _Table.queue_patterns,
     "subscribe_deny": _Table.queue_patterns,
     "topic_admin": _Table.patterns,
+    "group_admin": _Table.patterns,
     "registry_read": _Table.names,
     "registry_read_deny": _Table.names,
     "registry_write": _Table.names,

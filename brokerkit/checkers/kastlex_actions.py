@@ -27,8 +27,8 @@ BEYOND = {
     "create_topic": "Create a topic.",
     "alter_topic": "Change how a topic is kept.",
     "delete_topic": "Delete a topic and all that is in it.",
-    "commit_group": "Read as a member of a consumer group, and commit its offsets.",
-    "reset_group": "Move a consumer group to other offsets, or delete it.",
+    "commit_group": "Read as a member of a consumer group, whoever's it is, and commit its offsets.",
+    "reset_group": "Move a consumer group to other offsets, or delete it, whoever's it is.",
 }
 
 KNOWN = {**ACTIONS, **BEYOND}

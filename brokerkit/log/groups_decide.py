@@ -18,7 +18,7 @@ from brokerkit import topics as topic_words
 from brokerkit.log.groups_words import MEMBERS, PLACES, Fenced, Full, Holding, Member, Membership, UnknownMember
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from brokerkit.log.groups_words import Joining, Place
 
@@ -27,13 +27,14 @@ EMPTY, STABLE, MOVING = "empty", "stable", "moving"
 
 @attrs.define(eq=False)
 class Group:
-    """One group; ``held`` is who reads what."""
+    """One group; ``held`` is who reads what, ``owner`` the user who used it first."""
 
     name: str
     tenant: str = ""
     generation: int = 0
     members: dict[str, Member] = attrs.field(factory=dict)
     held: dict[Place, Holding] = attrs.field(factory=dict)
+    owner: str = ""
 
     # -- members ------------------------------------------------------------------------------------------------------
 
@@ -98,12 +99,15 @@ class Group:
         """Say whether some member wants to read that topic."""
         return any(_wants(member, topic) for member in self.members.values())
 
-    def rebalance(self, partitions: Mapping[bytes, int]) -> bool:
+    def rebalance(
+        self, partitions: Mapping[bytes, int], may: Callable[[Member, bytes], bool] = lambda *_: True
+    ) -> bool:
         """Decide anew who shall read what; ``partitions`` are the topics that there are, with their numbers.
 
-        Gives whether anything has changed.  Raises ``Full`` if there are too many partitions for one group.
+        ``may`` says whether a member may read a topic; what nobody may is nobody's.  Gives whether anything has
+        changed.  Raises ``Full`` if there are too many partitions for one group.
         """
-        readers = _readers(self.members.values(), partitions)
+        readers = _readers(self.members.values(), partitions, may)
         places = [(topic, number) for topic in sorted(readers) for number in range(partitions[topic])]
         if len(places) > PLACES:
             raise Full(f"the group {self.name!r} would read {len(places)} partitions, more than {PLACES}")
@@ -184,17 +188,16 @@ def _wants(member: Member, topic: bytes) -> bool:
     return topic in member.topics or any(topic_words.matches(pattern, topic) for pattern in member.patterns)
 
 
-def _readers(members: Iterable[Member], partitions: Mapping[bytes, int]) -> dict[bytes, list[str]]:
-    """Give who wants to read each topic that there is."""
+def _readers(
+    members: Iterable[Member], partitions: Mapping[bytes, int], may: Callable[[Member, bytes], bool]
+) -> dict[bytes, list[str]]:
+    """Give who wants to read each topic that there is, and may."""
     found: dict[bytes, list[str]] = {}
     for member in sorted(members, key=lambda one: one.id):
-        for topic in member.topics:
-            if topic in partitions:
+        names = set(member.topics)
+        for topic in partitions if member.patterns else names & partitions.keys():
+            if (topic in names or _wants(member, topic)) and may(member, topic):
                 found.setdefault(topic, []).append(member.id)
-        if member.patterns:
-            for topic in partitions:
-                if topic not in member.topics and _wants(member, topic):
-                    found.setdefault(topic, []).append(member.id)
     return found
 
 

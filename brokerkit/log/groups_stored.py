@@ -61,6 +61,7 @@ def write_group(group: Group) -> bytes:
     return json.dumps(
         {
             "generation": group.generation,
+            "owner": group.owner,
             "members": [
                 {
                     "id": one.id,
@@ -92,7 +93,8 @@ def read_group(tenant: str, name: str, cell: bytes, now: float) -> Group:
             (_bytes(topic), int(number)): Holding(str(member), int(since), str(goes_to))
             for topic, number, member, since, goes_to in told["held"]
         }
-        return Group(name, tenant, int(told["generation"]), {one.id: one for one in members}, held)
+        owner = str(told.get("owner", ""))
+        return Group(name, tenant, int(told["generation"]), {one.id: one for one in members}, held, owner)
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(str(error)) from None
 

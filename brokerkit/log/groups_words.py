@@ -13,7 +13,7 @@ import attrs
 from brokerkit.errors import BrokerError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from brokerkit.log.words import Stored
 
@@ -35,7 +35,8 @@ class Joining:
 
     ``member`` is its id, made up if it is empty; one that is there already goes on with the new wishes.  ``topics`` are
     names, ``patterns`` stand for all kept topics that they match, also later ones.  ``session_timeout`` is in seconds;
-    ``start`` is where to begin in a partition for which nothing was ever committed.  ``owner`` is the user, the only
+    ``start`` is where to begin in a partition for which nothing was ever committed, as it is now: a topic that comes to
+    be later is read from its beginning.  ``owner`` is the user, the only
     one who can go on with the member.
     """
 
@@ -97,6 +98,12 @@ class Membership:
     assigned: tuple[Place, ...]
     awaited: tuple[Place, ...]
 
+    def only(self, seen: Callable[[bytes], bool]) -> Membership:
+        """Give it without the topics that are not ``seen``."""
+        topics = tuple(topic for topic in self.member.topics if seen(topic))
+        assigned, awaited = (tuple(one for one in some if seen(one[0])) for some in (self.assigned, self.awaited))
+        return Membership(self.group, attrs.evolve(self.member, topics=topics), self.generation, assigned, awaited)
+
 
 @attrs.frozen
 class Skipped:
@@ -144,7 +151,10 @@ class Share:
 
 @attrs.frozen
 class Described:
-    """A group as it is now: ``state`` is empty (no members), stable, or moving (partitions are to change hands)."""
+    """A group as it is now: ``state`` is empty (no members), stable, or moving (partitions are to change hands).
+
+    ``owner`` is the user whose group it is.
+    """
 
     name: str
     tenant: str
@@ -152,6 +162,12 @@ class Described:
     state: str
     members: tuple[Membership, ...]
     shares: tuple[Share, ...]
+    owner: str = ""
+
+    def only(self, seen: Callable[[bytes], bool]) -> Described:
+        """Give it without the topics that are not ``seen``."""
+        members = tuple(one.only(seen) for one in self.members)
+        return attrs.evolve(self, members=members, shares=tuple(one for one in self.shares if seen(one.place[0])))
 
     @property
     def lag(self) -> int:

@@ -20,12 +20,16 @@ if TYPE_CHECKING:
 HERE = ("topics", "consumers", "brokers")
 
 
-def routes(service: KafkaRest) -> tuple[Route, ...]:
+def reading(service: KafkaRest) -> Reading:
+    """Give what reads for consumer instances."""
+    found = Reading(service.log, service.broker.groups, instances(service.broker), service.broker.reactor)
+    found.names = service.shown
+    return found
+
+
+def routes(service: KafkaRest, reading: Reading) -> tuple[Route, ...]:
     """Give the routes."""
-    kept = instances(service.broker)
-    reading = Reading(service.log, service.broker.groups, kept, service.broker.reactor)
-    reading.names = service.shown
-    return (*Topics(service).routes(), *Consumers(service, kept, reading).routes())
+    return (*Topics(service).routes(), *Consumers(service, instances(service.broker), reading).routes())
 
 
 def is_confluent(path: bytes) -> bool:

@@ -25,7 +25,7 @@ from brokerkit.protocols.kafka_rest.confluent_records import (
     whole,
 )
 from brokerkit.protocols.kafka_rest.confluent_request import a_string, json_body, number
-from brokerkit.protocols.kafka_rest.v1_bodies import packed
+from brokerkit.protocols.kafka_rest.who import USE_GROUP, owner
 from brokerkit.web import Answer, Route, json_answer
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ class Consumers:
         """Make an instance; it reads nothing yet."""
         kind = media.accepted(asked)
         media.content(asked)
-        client = await self._service.who.client(asked)
+        client = await self._service.api.here.client(asked)
         group = a_string(asked.values["group"], "the group", NAME)
-        self._service.who.need(client, "commit_group", group.encode())
+        self._need_group(client, group)
         instance = _made(client, group, self._object(asked, empty=True))
         await self._instances.add(instance)
         uri = f"{self._base(asked)}/consumers/{quote(group, safe='')}/instances/{quote(instance.name, safe='')}"
@@ -164,11 +164,17 @@ class Consumers:
 
     async def _find(self, asked: Asked) -> tuple[Instance, Client]:
         """Give the instance of a request and who asks, whose it has to be."""
-        client = await self._service.who.client(asked)
+        client = await self._service.api.here.client(asked)
         instance = self._instances.find((client.user.tenant, asked.values["group"], asked.values["instance"]))
-        if instance.owner != _owner(client):
+        if instance.owner != owner(client):
             raise refused(FORBIDDEN, "the consumer instance is another user's")
+        self._need_group(client, instance.group)
         return instance, client
+
+    def _need_group(self, client: Client, group: str) -> None:
+        """Raise ``Problem`` 403 for a group that the client may not read in."""
+        service = self._service
+        service.who.need_group(client, USE_GROUP, group, service.groups.owner(group, client.user.tenant))
 
     # -- what it reads ------------------------------------------------------------------------------------------------
 
@@ -278,7 +284,9 @@ class Consumers:
             given = await self._reading.poll(instance, client, wait / 1000, most_bytes)
         self._instances.touch(instance)
         headers = {"content-type": kind.of(instance.format)}
-        return packed(asked, Answer(200, self._shown_records(given, instance.format), headers))
+        return await self._service.api.here.packed(
+            asked, Answer(200, self._shown_records(given, instance.format), headers)
+        )
 
     def _shown_records(self, given: Given, embedded: str) -> bytes:
         texts = []
@@ -293,7 +301,6 @@ class Consumers:
         """Commit offsets of records that are done with; without any, all that was given."""
         kind = media.accepted(asked)
         instance, client = await self._find(asked)
-        self._service.who.need(client, "commit_group", instance.group.encode())
         body = self._object(asked, empty=True)
         with in_its_words():
             if body.get("offsets") is None and body.get("partitions") is None:
@@ -379,10 +386,6 @@ def _answer(value: object, kind: media.Media) -> Answer:
     return json_answer(value, headers={"content-type": kind.plain})
 
 
-def _owner(client: Client) -> str:
-    return client.user.name.decode(errors="backslashreplace")
-
-
 def _made(client: Client, group: str, body: dict[str, Any]) -> Instance:
     """Give a new instance as it is asked for; raise ``Problem`` 42204."""
     name = _said(body, "name", _said(body, "id", None))  # the latter in Confluent's first version
@@ -396,16 +399,16 @@ def _made(client: Client, group: str, body: dict[str, Any]) -> Instance:
     switch = _SWITCH.get(str(commits).lower())
     if switch is None:
         raise _setting("auto.commit.enable", "true or false")
-    _whole_setting(body, "fetch.min.bytes", 1)
     return Instance(
         client.user.tenant,
         group,
         a_string(name, "name", NAME) if name is not None else f"rest-consumer-{token_hex(8)}",
-        _owner(client),
+        owner(client),
         embedded,
         RESETS[reset],
         switch,
         min(_whole_setting(body, "consumer.request.timeout.ms", USUAL_WAIT), LONGEST_WAIT) / 1000,
+        least=max(1, _whole_setting(body, "fetch.min.bytes", 1)),
     )
 
 

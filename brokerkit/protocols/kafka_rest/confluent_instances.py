@@ -42,6 +42,7 @@ TOPICS, PATTERN, PARTITIONS = "topics", "pattern", "partitions"  # what an insta
 class Instance:
     """One consumer instance; ``expires`` is in seconds since 1970.
 
+    ``wait`` is the seconds that a request for records waits for ``least`` bytes of them.
     ``positions`` are for partitions that were assigned by hand: where it goes on; ``kept`` is where it does so after a
     restart.  ``given`` says up to where records were given that are not committed.
     """
@@ -55,6 +56,7 @@ class Instance:
     auto_commit: bool
     wait: float
     timeout: float = USUAL_TIMEOUT
+    least: int = 1
     reads: str = ""
     topics: tuple[bytes, ...] = ()
     pattern: str = ""
@@ -79,6 +81,7 @@ class Instance:
                 "auto_commit": self.auto_commit,
                 "wait": self.wait,
                 "timeout": self.timeout,
+                "least": self.least,
                 "reads": self.reads,
                 "topics": [topic.hex() for topic in self.topics],
                 "pattern": self.pattern,
@@ -103,6 +106,7 @@ def read_cell(key: bytes, cell: bytes) -> Instance:
             bool(found["auto_commit"]),
             float(found["wait"]),
             float(found["timeout"]),
+            int(found.get("least", 1)),
             str(found["reads"]),
             tuple(bytes.fromhex(topic) for topic in found["topics"]),
             str(found["pattern"]),

@@ -7,19 +7,14 @@ beginning: it was not there when "latest" was said.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from brokerkit.grants import SUBSCRIBE
-from brokerkit.log.groups_words import (
-    FIRST,
-    LAST,
-    Commit,
-    Joining,
-    UnknownGroup,
-    UnknownMember,
-)
+from brokerkit.log.groups_reading import PAUSE
+from brokerkit.log.groups_words import FIRST, LAST, Commit, Joining, UnknownGroup, UnknownMember
 from brokerkit.log.words import OutOfRange, UnknownPartition, UnknownTopic
 from brokerkit.protocols.kafka_rest.confluent_errors import ILLEGAL_STATE, refused
 from brokerkit.protocols.kafka_rest.confluent_instances import PARTITIONS, PATTERN, TOPICS
@@ -29,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from brokerkit.client import Client
-    from brokerkit.log.groups_words import Membership
     from brokerkit.log.words import Stored
     from brokerkit.protocols.kafka_rest.confluent_errors import Refused
     from brokerkit.protocols.kafka_rest.confluent_instances import Instance, Instances, Place
@@ -48,6 +42,7 @@ class Reading:
         self._groups = groups
         self._instances = instances
         self._clock = clock
+        self.asleep = 0  # requests that wait for records, beside those of groups
         self.names: Callable[[bytes], str | None] = lambda name: name.decode(errors="replace")
 
     # -- subscribing --------------------------------------------------------------------------------------------------
@@ -90,8 +85,7 @@ class Reading:
         wanted = self.wanted(instance, client)
         if instance.joined == wanted and self._is_member(instance):
             return
-        former, instance.joined = instance.joined, wanted
-        new = set(wanted) - set(former or ())
+        instance.joined = wanted
         joining = Joining(
             wanted,
             (),
@@ -101,8 +95,8 @@ class Reading:
             instance.owner,
             instance.name,
         )
-        membership = await self._groups.join(instance.group, joining, instance.tenant)
-        await self._begin(instance, membership, new, last=begin_last)
+        may = _may(client)
+        await self._groups.join(instance.group, joining, instance.tenant, may)
 
     def _is_member(self, instance: Instance) -> bool:
         try:
@@ -110,17 +104,6 @@ class Reading:
         except (UnknownGroup, UnknownMember):
             return False
         return True
-
-    async def _begin(self, instance: Instance, membership: Membership, topics: set[bytes], *, last: bool) -> None:
-        """Write down where the group begins in partitions that it never read: "latest" is now, not the first poll."""
-        known = self.commits(instance)
-        offsets = {}
-        for place in membership.assigned:
-            if place[0] in topics and place not in known:
-                span = self._log.span(place[0], place[1], tenant=instance.tenant)
-                offsets[place] = Commit(span.next if last else span.first)
-        if offsets:
-            await self._groups.commit(instance.group, offsets, member=instance.name, tenant=instance.tenant)
 
     # -- assigning by hand --------------------------------------------------------------------------------------------
 
@@ -192,13 +175,12 @@ class Reading:
         if not instance.reads:
             raise refused(ILLEGAL_STATE, "the consumer is not subscribed to any topics or assigned any partitions")
 
-        def may(topic: bytes) -> bool:
-            return client.grants.permits(SUBSCRIBE, topic)
-
+        may = _may(client)
         if instance.reads == PARTITIONS:
             return await self._poll_assigned(instance, may, wait, most_bytes)
         await self._join(instance, client, begin_last=False)
-        if instance.reads == PATTERN or len(instance.joined or ()) < len(instance.topics):
+        looks = instance.least <= 1  # else it may not answer before it has as much
+        if looks and (instance.reads == PATTERN or len(instance.joined or ()) < len(instance.topics)):
             wait = min(wait, NEW_TOPICS)
         polled = await self._groups.poll(
             instance.group,
@@ -206,6 +188,7 @@ class Reading:
             tenant=instance.tenant,
             most=MOST,
             most_bytes=most_bytes,
+            least=instance.least,
             wait=wait,
             commit=instance.auto_commit,
             may=may,
@@ -219,19 +202,23 @@ class Reading:
             await self.commit_given(instance)
         until = self._clock.seconds() + wait
         while True:
-            found = await self._fetch(instance, may, most_bytes)
+            found, full = await self._fetch(instance, may, most_bytes)
             left = until - self._clock.seconds()
-            if found or left <= 0 or not self._instances.is_there(instance):
-                return found
-            await self._sleep(instance, left)
+            enough = full or (bool(found) and sum(_size(one.records) for one in found) >= instance.least)
+            if enough or left <= 0 or not self._instances.is_there(instance):
+                return _given(instance, found)
+            await self._wait(instance, left, some=bool(found))
 
-    async def _fetch(self, instance: Instance, may: Callable[[bytes], bool], most_bytes: int) -> Given:
-        found: Given = []
-        count = 0
+    async def _fetch(
+        self, instance: Instance, may: Callable[[bytes], bool], most_bytes: int
+    ) -> tuple[list[_Found], bool]:
+        """Give what is there, and whether no more would fit; nothing of it is given yet."""
+        found: list[_Found] = []
+        count, full = 0, False
         for place, position in list(instance.positions.items()):
-            if count >= MOST or (found and most_bytes <= 0) or not may(place[0]):
-                continue
-            at = self._readable(instance, place, position)
+            if count >= MOST or (found and most_bytes <= 0):
+                return found, True
+            at = self._readable(instance, place, position) if may(place[0]) else None
             if at is None:
                 continue
             try:
@@ -240,15 +227,15 @@ class Reading:
                 )
             except (UnknownTopic, UnknownPartition, OutOfRange):
                 continue  # it has changed in this moment
-            if instance.positions.get(place) != position:
-                continue  # it was sought elsewhere meanwhile
-            instance.positions[place] = fetched.after
             if fetched.records:
-                instance.given[place] = fetched.after
-                found.append((place, tuple(fetched.records)))
-                count += len(fetched.records)
-                most_bytes -= sum(len(one.value or b"") + len(one.key or b"") for one in fetched.records)
-        return found
+                records = tuple(fetched.records)
+                found.append(_Found(place, at, records, fetched.after))
+                count += len(records)
+                most_bytes -= _size(records)
+                full = full or fetched.after < fetched.next
+            elif instance.positions.get(place) == position:
+                instance.positions[place] = fetched.after  # what was there has been compacted away
+        return found, full
 
     def _readable(self, instance: Instance, place: Place, position: int) -> int | None:
         """Give the offset to read at, ``None`` where there is nothing."""
@@ -259,6 +246,14 @@ class Reading:
         if not span.first <= position <= span.next:  # it is not kept any more, or the topic is another
             position = instance.positions[place] = int(span.first)
         return position if position < span.next else None
+
+    async def _wait(self, instance: Instance, seconds: float, *, some: bool) -> None:
+        """Wait until there may be something, or so many seconds; where there is ``some``, not for each record alone."""
+        began = self._clock.seconds()
+        await self._sleep(instance, seconds)
+        soon = min(PAUSE, seconds) - (self._clock.seconds() - began)
+        if some and soon > 0:
+            await deferLater(self._clock, soon)
 
     async def _sleep(self, instance: Instance, seconds: float) -> None:
         """Wait until something was put into a partition that is read, or so many seconds."""
@@ -274,9 +269,11 @@ class Reading:
 
         deaf = self._log.listen(heard)
         alarm = self._clock.callLater(seconds, wake)
+        self.asleep += 1
         try:
             await awake
         finally:
+            self.asleep -= 1
             deaf()
             if alarm.active():
                 alarm.cancel()
@@ -297,7 +294,9 @@ class Reading:
             return done
 
         try:
-            await self._groups.commit(instance.group, offsets, tenant=instance.tenant, through=write)
+            await self._groups.commit(
+                instance.group, offsets, tenant=instance.tenant, owner=instance.owner, through=write
+            )
         except BaseException:
             instance.kept.update({place: former[place] for place in mine})
             raise
@@ -327,6 +326,34 @@ class Reading:
         except UnknownGroup:
             return {}
         return found
+
+
+def _may(client: Client) -> Callable[[bytes], bool]:
+    """Give what says which topics a client may read, now and later."""
+    return lambda topic: client.grants.permits(SUBSCRIBE, topic)
+
+
+class _Found(NamedTuple):
+    """Records of one partition that begin at ``at``; ``after`` is the offset behind them."""
+
+    place: Place
+    at: int
+    records: tuple[Stored, ...]
+    after: int
+
+
+def _given(instance: Instance, found: Iterable[_Found]) -> Given:
+    """Take note of what is given, and give it, but for partitions that were sought elsewhere meanwhile."""
+    given: Given = []
+    for one in found:
+        if instance.positions.get(one.place) == one.at:
+            instance.positions[one.place] = instance.given[one.place] = one.after
+            given.append((one.place, one.records))
+    return given
+
+
+def _size(records: Iterable[Stored]) -> int:
+    return sum(len(one.value or b"") + len(one.key or b"") for one in records)
 
 
 def _illegal() -> Refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from brokerkit.protocols.kafka_rest.confluent_errors import refused
-from brokerkit.protocols.kafka_rest.v1_bodies import body_of
+from brokerkit.protocols.kafka_rest.unpacking import body_of
 from brokerkit.web import Problem, read_json
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from brokerkit.protocols.kafka_rest import confluent_media as media
 from brokerkit.protocols.kafka_rest.confluent_errors import NO_PARTITION, in_its_words, refused
 from brokerkit.protocols.kafka_rest.confluent_records import PARTITIONS, read_records, shown_record
 from brokerkit.protocols.kafka_rest.confluent_request import json_body, number
-from brokerkit.protocols.kafka_rest.v1_bodies import packed
 from brokerkit.web import Answer, json_answer
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ class Topics:
         """Keep records, all or none, and say where they are when they are on disk."""
         kind = media.accepted(asked)
         embedded = media.content(asked).format or media.BINARY
-        client = await self._service.who.client(asked)
+        client = await self._service.api.here.client(asked)
         name = self._service.topic(asked.values["topic"])
         partition = _number_of(asked) if "partition" in asked.values else None
         records = read_records(
@@ -175,7 +174,7 @@ class Topics:
                 raise refused(404, str(error)) from None
         texts = [shown_record(asked.values["topic"], partition, one, embedded) for one in fetched.records]
         answer = Answer(200, f"[{','.join(texts)}]\n".encode(), {"content-type": kind.of(embedded)})
-        return packed(asked, answer)
+        return await self._service.api.here.packed(asked, answer)
 
     # -- finding ------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from brokerkit.errors import BrokerError
@@ -40,6 +41,7 @@ MAX_BYTES = 100_000
 CAP = 100 * 1024 * 1024  # bytes that one request can have
 PIECE = 1024 * 1024  # bytes that are rendered in one go: some milliseconds
 RECORDS = 10_000  # in one piece
+PAUSE = 0.05  # seconds before it is looked again whether enough has come, where there is too little
 GAPS = 100  # records that are looked at in one go for one that is a message
 BINARY_TYPE = "application/binary; charset=utf-8"
 
@@ -84,7 +86,7 @@ class Fetching:
             span = service.log.span(topic, partition, tenant)
             offset = position(asked.values.get("offset") or asked.query.get("offset") or "last", span)
             place = Place(tenant, topic, partition, offset, most)
-            first = await self._first(place, wait, min(least, most), 1 if form == BINARY else RECORDS)
+            first = await self._first(place, wait, min(least, most), 1 if form == BINARY and least <= 1 else RECORDS)
         except BrokerError as error:
             raise error if isinstance(error, Problem) else in_words(error) from None
         service.who.need(client, SUBSCRIBE, topic)  # it may have waited for long
@@ -94,21 +96,37 @@ class Fetching:
 
     async def _first(self, place: Place, wait: float, least: int, records: int) -> Raw:
         """Give the first piece, waiting for so many bytes of it if need be."""
-        service = self._service
-        deadline = service.broker.reactor.seconds() + wait
+        service, clock = self._service, self._service.broker.reactor
+        deadline = clock.seconds() + wait
         offset = place.offset
         while True:
+            looked = clock.seconds()
             piece = await self._piece(place, offset, place.most, records)
             if not piece.batches and offset < piece.after < piece.next:
                 offset = piece.after  # what was there has been compacted away
                 continue
-            left = deadline - service.broker.reactor.seconds()
-            if left <= 0 or _suffices(piece, least, records):
+            left = deadline - clock.seconds()
+            if left <= 0 or await self._suffices(place, piece, least):
                 return piece
             if service.log.span(place.topic, place.partition, place.tenant).next > piece.next:
                 continue
             if not await service.arrivals.more(place.tenant, place.topic, place.partition, left):
                 return piece
+            soon = min(PAUSE, left) - (clock.seconds() - looked)
+            if piece.batches and soon > 0:  # too little as yet, and not each record by itself is worth another look
+                await deferLater(clock, soon)
+
+    async def _suffices(self, place: Place, piece: Raw, least: int) -> bool:
+        """Say whether there are so many bytes from a first piece on, or as many as are given at most."""
+        if not piece.batches or least <= 1:
+            return bool(piece.batches)
+        size = _size(piece)
+        while size < least and piece.after < piece.next:
+            if size >= place.most or place.most <= PIECE:
+                return True
+            piece = await self._piece(place, piece.after, place.most - size)
+            size += _size(piece)
+        return size >= least
 
     async def _piece(self, place: Place, offset: int, most: int, records: int = RECORDS) -> Raw:
         found: Raw = await self._service.log.raw(
@@ -223,13 +241,6 @@ def _rendered(batches: Sequence[Batch], last: int | None = None) -> bytes:
     if last is not None and batches and batches[-1].offsets[-1] >= last:
         batches = [batch.part(batch.start, batch.start + bisect_left(batch.offsets, last)) for batch in batches]
     return b",".join(render(batch) for batch in batches if len(batch))
-
-
-def _suffices(piece: Raw, least: int, records: int) -> bool:
-    """Say whether a piece is worth an answer; one that is as large as pieces are always is."""
-    if not piece.batches:
-        return False
-    return least <= 1 or sum(map(len, piece.batches)) >= records or _size(piece) >= min(least, PIECE)
 
 
 def _size(piece: Raw) -> int:

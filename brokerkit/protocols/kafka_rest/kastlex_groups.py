@@ -56,12 +56,14 @@ class Grouping:
         return json_answer(self._second(name, found))
 
     def _find(self, asked: Asked, client: Client) -> Described | None:
-        name = asked.values["group"]
-        self._service.who.need(client, "show_group", name.encode())
+        """Give a group, with no topics but those that the client may see; ``None`` if there is none."""
+        name, who = asked.values["group"], self._service.who
+        who.need(client, "show_group", name.encode())
         try:
-            return None if self._is_hidden(name) else self._service.groups.describe(name, client.user.tenant)
+            found = None if self._is_hidden(name) else self._service.groups.describe(name, client.user.tenant)
         except UnknownGroup:
             return None
+        return found and found.only(lambda topic: who.may_see(client, topic))
 
     def _is_hidden(self, name: str) -> bool:
         return self._hidden is not None and self._hidden.search(name) is not None

@@ -39,9 +39,11 @@ class LoggingIn:
         try:
             client = await service.broker.login(UsernamePassword(name, password), mind)
         except UnauthorizedLogin as error:
+            service.who.counts["logins_refused"] += 1
             if isinstance(error, Throttled | TryAgain | TooManyConnections):
                 raise refusal(error) from None
             raise Problem(401, "Unauthenticated", error=WRONG) from None
+        service.who.counts["logins"] += 1
         name = client.user.name
         client.leave()
         try:

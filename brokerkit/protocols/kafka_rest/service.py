@@ -26,7 +26,7 @@ from brokerkit.protocols.kafka_rest.tokens import Tokens, key_of
 from brokerkit.protocols.kafka_rest.who import Who
 from brokerkit.tls import clients
 from brokerkit.topics import beneath, under
-from brokerkit.web import Bounds, HttpListener, Site
+from brokerkit.web import Bounds, HttpListener, Problem, Site
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from brokerkit.keeping import Keeping
     from brokerkit.log import Log
     from brokerkit.log.groups import Groups
-    from brokerkit.web import Answer, Problem
+    from brokerkit.web import Answer
 
 log = Logger()
 
@@ -60,8 +60,10 @@ class KafkaRest(MultiService):
         self.quotas = Quotas(broker.reactor, self.settings.requests_per_second, self.settings.bytes_per_second)
         self.cors = Cors(self.settings.cors, listen.protocol)
         self.who = Who(broker, listen, self.tokens, self.quotas)
+        self.api = v1.api(self)
+        self.reading = confluent.reading(self)
         self.site = Site(
-            [*kastlex.routes(self), *v1.routes(self), *confluent.routes(self), *page.routes(self)],
+            [*kastlex.routes(self), *self.api.routes, *confluent.routes(self, self.reading), *page.routes(self)],
             broker.reactor,
             protocol=listen.protocol,
             bounds=Bounds(
@@ -119,6 +121,31 @@ class KafkaRest(MultiService):
         """The number of answers by HTTP, by status; the metrics read it."""
         return self.site.served
 
+    @property
+    def login_counts(self) -> dict[str, int]:
+        """The numbers of ``logins`` and ``logins_refused``; the metrics read it, and all below."""
+        return self.who.counts
+
+    @property
+    def followers(self) -> dict[str, int]:
+        """The numbers of streams that go on, by their kind."""
+        return self.api.followers
+
+    @property
+    def followers_cut(self) -> int:
+        """The number of streams that were cut off since nothing of them was read."""
+        return self.api.cut
+
+    @property
+    def waiting(self) -> int:
+        """The number of requests that wait for records, beside those of consumer groups."""
+        return len(self.arrivals) + self.api.waiting.asleep + self.reading.asleep
+
+    @property
+    def quota_refused(self) -> int:
+        """The number of requests that were more than their user may ask for."""
+        return self.quotas.refused
+
     def stopService(self) -> Deferred[None]:
         """Stop listening, then forget everybody."""
         return Deferred.fromCoroutine(self._stop(maybeDeferred(super().stopService)))
@@ -130,8 +157,20 @@ class KafkaRest(MultiService):
             self.who.stop()
 
 
+SENTENCES = {
+    400: "this is no well-formed request of HTTP/1.1: look at its first line, Content-Length and Transfer-Encoding",
+    404: "there is nothing by that path: /v1/docs lists what there is",
+    405: "the path is there, and not for that method: Allow says for which",
+    414: "the path and the query are too long",
+    431: "the headers are too long",
+}
+
+
 def shape(problem: Problem, path: bytes) -> Answer:
     """Give a problem as the API says it that a path belongs to, whether there is a route for it or not."""
+    if type(problem) is Problem and not (problem.detail or problem.more):
+        detail = SENTENCES.get(problem.status, "")
+        problem = Problem(problem.status, problem.title, detail, headers=problem.headers)
     if shapes.is_kastlex(path):
         return shapes.refused(problem)
     if confluent.is_confluent(path):

@@ -12,7 +12,7 @@ from brokerkit.protocols.kafka_rest.v1_follow import Following
 from brokerkit.protocols.kafka_rest.v1_groups import GroupRoutes
 from brokerkit.protocols.kafka_rest.v1_here import Here
 from brokerkit.protocols.kafka_rest.v1_produce import Producing
-from brokerkit.protocols.kafka_rest.v1_socket import Sockets
+from brokerkit.protocols.kafka_rest.v1_sockets import Sockets
 from brokerkit.protocols.kafka_rest.v1_topics import TopicRoutes
 from brokerkit.protocols.kafka_rest.v1_waiting import Waiting
 
@@ -41,6 +41,16 @@ class Api(Service):
             *About(self.here).routes(),
         )
 
+    @property
+    def followers(self) -> dict[str, int]:
+        """The numbers of those who are connected for long, by kind."""
+        return {**self.following.kinds(), "websocket": len(self.sockets)}
+
+    @property
+    def cut(self) -> int:
+        """The number of those who were cut off since they took nothing."""
+        return self.following.cut + self.sockets.cut
+
     def startService(self) -> None:
         """Take work."""
         super().startService()  # type: ignore[no-untyped-call]
@@ -57,9 +67,9 @@ class Api(Service):
         self.here.packing.stop()
 
 
-def routes(service: KafkaRest) -> tuple[Route, ...]:
-    """Give the routes; what they need is started and stopped with the listener."""
-    api = Api(service)
-    api.setName("v1")  # type: ignore[no-untyped-call]
-    api.setServiceParent(service)  # type: ignore[no-untyped-call]
-    return api.routes
+def api(service: KafkaRest) -> Api:
+    """Give the API of a listener, started and stopped with it."""
+    found = Api(service)
+    found.setName("v1")  # type: ignore[no-untyped-call]
+    found.setServiceParent(service)  # type: ignore[no-untyped-call]
+    return found

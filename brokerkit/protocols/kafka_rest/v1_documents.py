@@ -184,8 +184,9 @@ SCHEMAS: dict[str, Any] = {
         member={"type": ["string", "null"]},
     ),
     "Group": _object(
-        ("group", "state", "generation", "lag", "members", "offsets"),
+        ("group", "owner", "state", "generation", "lag", "members", "offsets"),
         group={"type": "string"},
+        owner={"type": "string"},
         state={"enum": ["empty", "stable", "moving"]},
         generation=_WHOLE,
         lag=_WHOLE,

@@ -197,6 +197,11 @@ class Follower:
         self._room: Deferred[None] | None = None
         self._stalled: Any = None
 
+    @property
+    def form(self) -> str:
+        """What it is given: events, or lines."""
+        return self._feed.form
+
     def start(self, sink: Sink) -> None:
         """Write there."""
         self._sink = sink

@@ -54,6 +54,11 @@ class Following:
         """Give the number of those who follow."""
         return len(self._followers)
 
+    def kinds(self) -> dict[str, int]:
+        """Give the numbers of those who follow, by what they are given."""
+        lines = sum(one.form == LINES for one in self._followers)
+        return {"events": len(self._followers) - lines, "lines": lines}
+
     def start(self) -> None:
         """Hear of topics that change."""
         self._deaf = self.here.log.watch(self._changed)

@@ -11,9 +11,10 @@ from brokerkit.grants import SUBSCRIBE
 from brokerkit.log.words import OutOfRange
 from brokerkit.protocols.kafka_rest import v1_asked as asking
 from brokerkit.protocols.kafka_rest import v1_place as places
-from brokerkit.protocols.kafka_rest.v1_groups import owner
+from brokerkit.protocols.kafka_rest.v1_group_shown import shown_member, shown_poll
 from brokerkit.protocols.kafka_rest.v1_reading import read
 from brokerkit.protocols.kafka_rest.v1_shown import shown_records
+from brokerkit.protocols.kafka_rest.who import USE_GROUP, owner
 
 if TYPE_CHECKING:
     from brokerkit.client import Client
@@ -177,12 +178,12 @@ class GroupSource:
     async def begin(cls, socket: Socket, order: dict[str, Any], client: Client, address: str) -> GroupSource:
         """Join as an order says; raise ``Problem`` and what ``Groups.join`` raises."""
         group = asking.text_of(order, "group")
-        socket.here.who.need(client, "commit_group", group.encode())
+        socket.here.need_group(client, USE_GROUP, group)
         names = ("member", "topics", "patterns", "session_timeout", "start")
-        membership = await socket.groups.join(
+        membership = await socket.groups.members.join(
             client, group, {name: order[name] for name in names if name in order}, address
         )
-        return cls(socket, group, membership.member.id, client, socket.groups.shown_member(membership))
+        return cls(socket, group, membership.member.id, client, shown_member(socket.here, membership))
 
     def said(self) -> dict[str, Any]:
         """Give the member."""
@@ -199,7 +200,7 @@ class GroupSource:
             most=most,
             most_bytes=most_bytes,
             wait=min(WAIT, here.settings.max_wait_seconds),
-            may=lambda topic: here.who.may(client, SUBSCRIBE, topic),
+            may=here.reads(client),
         )
         self._reading = Deferred.fromCoroutine(poll)
         try:
@@ -211,12 +212,13 @@ class GroupSource:
         count = sum(len(records) for _, records in polled.records)
         if not count and not polled.skipped:
             return 0, ""
-        return count, f'{{"type":"records",{self._socket.groups.shown_poll(polled, encoding).strip()[1:]}'
+        return count, f'{{"type":"records",{shown_poll(here, polled, encoding).strip()[1:]}'
 
     async def acknowledge(self, order: dict[str, Any]) -> None:
         """Commit."""
+        self._socket.here.need_group(self._client, USE_GROUP, self._group)
         given = {"member": self._member, "offsets": order["offsets"]}
-        await self._socket.groups.committed(self._client, self._group, given)
+        await self._socket.groups.offsets.committed(self._client, self._group, given)
 
     def see(self, client: Client) -> None:
         """Say nothing: each poll asks what may be read."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from brokerkit.keep import MOST_PARTITIONS
 from brokerkit.log.words import Topic, TopicSettings
 from brokerkit.protocols.kafka_rest import v1_asked as asking
 from brokerkit.protocols.kafka_rest.v1_asked import bad
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from brokerkit.web import Asked
 
 PAGE, LARGEST_PAGE = 1000, 10_000
-PARTITIONS = 100_000
 SECONDS = 10**12  # the longest time that anything is kept
 WORDS: dict[str, tuple[str, ...]] = {
     "ack": ("commit", "interval", "none"),
@@ -226,7 +226,7 @@ def changed(topic: Topic, given: Mapping[str, Any]) -> Topic:
     """Give a topic with what is said of it; raise ``Problem`` 400."""
     partitions, stream, settings = given.get("partitions"), given.get("stream"), given.get("settings")
     if partitions is not None:
-        topic = attrs.evolve(topic, partitions=asking.whole_of(dict(given), "partitions", None, 1, PARTITIONS))
+        topic = attrs.evolve(topic, partitions=asking.whole_of(dict(given), "partitions", None, 1, MOST_PARTITIONS))
     if stream is not None:
         topic = attrs.evolve(topic, stream=asking.text_of(dict(given), "stream"))
     if settings is not None:

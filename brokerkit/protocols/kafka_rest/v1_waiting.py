@@ -36,6 +36,11 @@ class Waiting:
         """Give the number of those who want to hear."""
         return sum(map(len, self._heard.values()))
 
+    @property
+    def asleep(self) -> int:
+        """The number of requests that wait."""
+        return len(self._asleep)
+
     def start(self) -> None:
         """Listen."""
         self._deaf = self._here.log.listen(self._grown)

@@ -45,7 +45,8 @@ MOST = 4096  # logins that are remembered at once
 LONGEST = 8192  # bytes of the header
 SEEING = {"show_topic", "show_offsets", "show_urps", "show_group"}
 LISTING = {"list_topics", "list_groups", "list_brokers", "list_urps", "show_broker"}
-GROUPS = {"show_group", "commit_group", "reset_group"}
+LIST_GROUPS, SHOW_GROUP, USE_GROUP, MOVE_GROUP = "list_groups", "show_group", "commit_group", "reset_group"
+GROUPS = {SHOW_GROUP, USE_GROUP, MOVE_GROUP}
 _NOTHING = b""
 
 
@@ -71,6 +72,7 @@ class Who:
         self._inside: OrderedDict[bytes, _Inside] = OrderedDict()  # by what was shown, the oldest first
         self._staying: dict[Client, tuple[str, IDelayedCall | None]] = {}  # of streams: whose token, when it expires
         self._alarm: IDelayedCall | None = None
+        self.counts = {"logins": 0, "logins_refused": 0}  # looked up, not remembered; refused: who has shown something
         tokens.on_revoked(self._revoked)
 
     def __len__(self) -> int:
@@ -130,6 +132,15 @@ class Who:
         return client
 
     async def _log_in(self, asked: Asked, shown: bytes) -> tuple[Client, Claims | None]:
+        try:
+            found = await self._found(asked, shown)
+        except Problem:
+            self.counts["logins_refused"] += bool(shown)
+            raise
+        self.counts["logins"] += 1
+        return found
+
+    async def _found(self, asked: Asked, shown: bytes) -> tuple[Client, Claims | None]:
         try:
             claims, credentials = await self._credentials(shown, asked.address)
             mind = Mind(address=asked.address, protocol=self._listen.protocol, tenant=self._listen.tenant)
@@ -232,10 +243,27 @@ class Who:
             user = client.user.name.decode(errors="replace")
             raise Problem(403, "Forbidden", f"{user} may not {action}{shown}")
 
+    def need_group(self, client: Client, action: str, name: str, whose: str) -> None:
+        """Raise ``Problem`` 403 where the client may not do that with a group, which is ``whose``, if anybody's.
+
+        Who uses a group first owns it, and may do with it what it likes; others need a right that names it.
+        """
+        if client.grants.permits(action, name.encode()):
+            return
+        self.need(client, action, name.encode())
+        if action != SHOW_GROUP and whose not in {"", owner(client)}:
+            detail = f"the group {name!r} is another user's: that needs the right to {action}, which names it"
+            raise Problem(403, "Forbidden", detail)
+
     def may_see(self, client: Client, topic: bytes) -> bool:
         """Say whether a topic is listed for a client: KastleX lists all for whoever may list."""
         grants = client.grants
         return any(word in grants.actions for word in ACTIONS) or self.may(client, "show_topic", topic)
+
+
+def owner(client: Client) -> str:
+    """Give the word for the user whose groups, members and consumer instances are its own."""
+    return client.user.name.decode(errors="backslashreplace")
 
 
 # Basic is taken, too, but a browser that reads of it asks for a password by itself, past every page.

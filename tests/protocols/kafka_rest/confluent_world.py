@@ -11,6 +11,7 @@ from brokerkit.grants import EVERYTHING, PUBLISH, SUBSCRIBE, Access, Grants, Rul
 from brokerkit.plugin import protocols
 from brokerkit.protocols.kafka_rest.confluent_instances import Instances
 from brokerkit.testing.memory import MemoryBroker
+from tests.checkers.at_once import AtOnce
 from tests.talk import Line
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class World:
         )
         self.broker = self.memory.broker
         self.lines: dict[str, Line] = {}
+        self.service.api.here.packing = AtOnce()
 
     @property
     def site(self) -> Site:

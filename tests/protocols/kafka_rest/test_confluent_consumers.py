@@ -360,7 +360,7 @@ def test_a_lease_that_has_expired_is_taken_up_again(world: World) -> None:
     consumer.subscribe("two")
     consumer.read()
     consumer.read()
-    world.broker.groups._find("g", "").group.leave("c")
+    world.broker.groups._table.find("g", "").group.leave("c")
     world.produce("two", "after")
     assert consumer.values() == ["after"]
 
@@ -388,11 +388,15 @@ def test_topics_that_may_not_be_read(world: World) -> None:
     consumer.subscribe("logs.a")
     assert consumer.values() == [1]
     world.produce("logs.a", 2)
-    from brokerkit.grants import Grants
+    from brokerkit.grants import Access, Grants, Rule
 
-    world.memory.source.put("logs", "secret", Grants())
+    other = Grants({"subscribe": Access((Rule(b"other"),))})
+    world.memory.source.put("logs", "secret", other)
     world.advance(60)
     assert consumer.ask("GET", "/records?timeout=0").json == []
+    world.memory.source.put("logs", "secret", Grants())
+    world.advance(60)
+    assert code(consumer.ask("GET", "/records?timeout=0")) == (403, 40301)
 
 
 def test_the_name_of_a_host_that_is_none(world: World) -> None:
@@ -405,3 +409,68 @@ def test_the_name_of_a_host_that_is_none(world: World) -> None:
     assert line.reply().json["base_uri"].startswith("http:///consumers/") or b"a/b" not in line.received
     reply = world.ask("POST", "/consumers/g", X_Forwarded_Proto="https")
     assert reply.json["base_uri"].startswith("https://test/")
+
+
+@pytest.mark.parametrize("assigned", [False, True])
+def test_the_least_bytes(world: World, assigned: bool) -> None:
+    """An answer waits for as many bytes as the instance was made for, or for its time; nothing is lost by that."""
+    world.produce("logs.a", "12345")
+    consumer = world.consumer(**{"fetch.min.bytes": 14, "auto.commit.enable": "false"})
+    if assigned:
+        consumer.ask("POST", "/assignments", {"partitions": [{"topic": "logs.a", "partition": 0}]})
+    else:
+        consumer.subscribe("logs.a")
+    line = world.begin("GET", consumer.path + "/records?timeout=4000", Accept=JSON)
+    world.advance(1)
+    assert line.received == b""
+    world.produce("logs.a", "6789")
+    world.advance(0.1)
+    assert line.received == b""
+    world.produce("logs.a", "x")
+    world.advance(0.1)
+    assert [one["value"] for one in line.reply().json] == ["12345", "6789", "x"]
+    world.produce("logs.a", "late")
+    line = world.begin("GET", consumer.path + "/records?timeout=4000", Accept=JSON)
+    world.advance(3.9)
+    assert line.received == b""
+    world.advance(0.2)
+    assert [one["value"] for one in line.reply().json] == ["late"]
+
+
+@pytest.mark.parametrize("assigned", [False, True])
+def test_the_least_bytes_are_no_more_than_are_given(world: World, assigned: bool) -> None:
+    """Who takes little does not wait for much; and it counts after a restart."""
+    world.produce("logs.a", *["x" * 100] * 5)
+    consumer = world.consumer(**{"fetch.min.bytes": 100_000})
+    if assigned:
+        consumer.ask("POST", "/assignments", {"partitions": [{"topic": "logs.a", "partition": 0}]})
+    else:
+        consumer.subscribe("logs.a")
+    assert len(consumer.ask("GET", "/records?timeout=4000&max_bytes=200", Accept=JSON).json) in {1, 2}
+    world.restart()
+    line = world.begin("GET", consumer.path + "/records?timeout=4000", Accept=JSON)
+    world.advance(1)
+    assert line.received == b""
+    line.hang_up()
+
+
+def test_a_request_given_up_loses_nothing(world: World) -> None:
+    """What was there while it waited for more is given to the next one."""
+    world.produce("logs.a", "one")
+    consumer = world.consumer(**{"fetch.min.bytes": 100, "auto.commit.enable": "false"})
+    consumer.ask("POST", "/assignments", {"partitions": [{"topic": "logs.a", "partition": 0}]})
+    line = world.begin("GET", consumer.path + "/records?timeout=4000", Accept=JSON)
+    world.advance(1)
+    line.hang_up()
+    assert consumer.values() == ["one"]
+
+
+def test_a_group_of_another_user(world: World) -> None:
+    """An instance cannot be made in it, unless a right names the group; ann's names all."""
+    world.produce("logs.a", 1)
+    world.consumer(user="reader").subscribe("logs.a")
+    assert code(world.ask("POST", "/consumers/g", {"name": "x"}, user="logs")) == (403, 40301)
+    world.consumer(name="x", user="ann")
+    before = world.consumer("h", "early", user="logs")
+    world.consumer("h", "first", user="reader").subscribe("logs.a")
+    assert code(before.subscribe("logs.a")) == (403, 40301)

@@ -21,6 +21,7 @@ from brokerkit.plugin import protocols
 from brokerkit.protocols.kafka_rest import tokens
 from brokerkit.protocols.kafka_rest.plugin import DEFAULT
 from tests.protocols.kafka_rest.kastlex_world import BINARY, PERMISSIONS, World, done, finished
+from tests.talk import Line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -278,10 +279,37 @@ def test_k26_the_least_bytes(world: World) -> None:
     world.line.begin("GET", "/api/v2/messages/kastlex/0/0?min_bytes=8")
     assert not world.line.received
     world.put(b"6789")
+    world.advance(0.05)
     assert len(world.line.reply().json) == 2
     world.line.begin("GET", "/api/v2/messages/kastlex/0/0?min_bytes=80")
-    world.advance(1.1)
+    world.advance(0.9)
+    assert not world.line.received
+    world.advance(0.2)
     assert len(world.line.reply().json) == 2
+
+
+def test_k26_the_least_bytes_in_binary(world: World) -> None:
+    """They count for the fetch, of which one message is shown."""
+    world.put(b"12345")
+    world.line.begin("GET", "/api/v1/messages/kastlex/0/0?min_bytes=8", None, BINARY)
+    assert not world.line.received
+    world.advance(0.5)
+    world.put(b"6789")
+    assert world.line.reply().body == b"12345"
+
+
+def test_k26_more_than_a_piece(world: World) -> None:
+    """More than is read in one go is waited for, too; but never more than is given at most."""
+    world.put(b"x" * 900_000, b"y" * 900_000)
+    world.line.begin("GET", "/api/v2/messages/kastlex/0/0?min_bytes=2000000&max_bytes=4000000")
+    assert not world.line.received
+    world.advance(0.5)
+    world.put(b"z" * 900_000)
+    assert world.line.received.count(b'"offset"') == 3
+    other = Line(world.service.site)
+    assert len(other.ask("GET", "/api/v2/messages/kastlex/0/0?min_bytes=2000000&max_bytes=1000000").json) == 1
+    other.begin("GET", "/api/v2/messages/kastlex/0/0?min_bytes=3000000&max_bytes=1500000")
+    assert other.received.count(b'"offset"') in {1, 2}
 
 
 def test_k27_the_most_bytes(world: World) -> None:

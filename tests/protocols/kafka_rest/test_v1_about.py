@@ -186,3 +186,23 @@ def test_problems_are_told_as_such(world: World) -> None:
     for method, path, status in (("GET", "/v1/nothing", 404), ("DELETE", "/v1/records", 405)):
         reply = world.ask(method, path)
         assert (reply.status, reply.headers["content-type"]) == (status, "application/problem+json")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"POST /v1/topics/a/records HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST /topics/a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400),
+        (b"POST /api/v1/messages/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"DELETE /v1/records HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        (b"GET /" + b"x" * 80_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 80_000 + b"\r\n\r\n", 431),
+    ],
+)
+def test_what_cannot_be_read_is_told_why(world: World, request_: bytes, status: int) -> None:
+    """Each refusal says in a sentence what is wrong, in the words of whichever API was asked."""
+    reply = world.line().send(request_).reply()
+    said = reply.json
+    assert reply.status == status
+    assert len(said.get("detail") or said.get("message") or said["error"]) > 20

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from brokerkit.log.groups import Groups
-from tests.protocols.kafka_rest.v1_world import World
+from tests.protocols.kafka_rest.v1_world import GRANTS, World
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def commit(world: World, member: str, offset: int, **more: Any) -> int:
 def restart(world: World) -> None:
     """Have the groups read again from the cells, as after a restart."""
     again = Groups(world.log, world.memory.reactor)
-    world.broker._groups = world.service.groups = world.api.here.groups = world.api.groups._groups = again
+    world.broker._groups = world.service.groups = world.api.here.groups = again
 
 
 def test_records_come_once_and_what_is_committed_stays(world: World) -> None:
@@ -217,6 +217,16 @@ def test_where_a_group_begins_lasts(world: World) -> None:
     assert values(poll(world, "m")) == ["between"]
 
 
+def test_the_end_is_that_of_joining(world: World) -> None:
+    """Who begins at the end misses nothing that comes before its first poll, nor the beginning of a later topic."""
+    join(world, "m", topics=[], patterns=["a", "x.*"], start="last")
+    world.put(b"3")
+    world.make("x.1")
+    world.put(b"first", topic="x.1")
+    world.advance(2)
+    assert sorted(values(poll(world, "m"))) == ["3", "first"]
+
+
 def test_patterns(world: World) -> None:
     """A member with a pattern reads topics that are made later."""
     join(world, "m", topics=[], patterns=["x.>"])
@@ -287,3 +297,121 @@ def test_a_waiting_poll_that_is_given_up_leaves_nothing(world: World) -> None:
     line.hang_up()
     world.put(b"late")
     assert values(poll(world, "m")) == ["late"]
+
+
+def test_a_group_is_its_users_own(world: World) -> None:
+    """Who used it first may do with it what it likes; others can look, and no more, unless a right names the group."""
+    assert join(world, "m", user="reader").status == 201
+    poll(world, "m", user="reader")
+    assert world.get("/v1/groups/g", "other").json["owner"] == "reader"
+    assert join(world, "n", user="other").status == 403
+    for method, path, body in (
+        ("POST", "/v1/groups/g/reset", {"to": "first", "force": True}),
+        ("POST", "/v1/groups/g/offsets", {"offsets": [{"topic": "a", "partition": 0, "offset": 1}]}),
+        ("POST", "/v1/groups/g/members/m/seek", {"offsets": [{"topic": "a", "partition": 0, "offset": 1}]}),
+        ("POST", "/v1/groups/g/members/m/poll", b""),
+        ("DELETE", "/v1/groups/g", None),
+    ):
+        assert world.ask(method, path, body, "other").status == 403, path
+    assert world.post("/v1/groups/g/reset", {"to": 1, "force": True}, "reader").status == 200
+    assert values(poll(world, "m", user="reader")) == ["1", "2"]
+    assert join(world, "n", user="keeper").status == 201
+    assert world.post("/v1/groups/g/reset", {"to": 2, "force": True}, "keeper").status == 200
+
+
+def test_a_group_stays_its_users_own(world: World) -> None:
+    """Also when all members have left, and after a restart; when it is deleted, it is anybody's."""
+    commits = {"offsets": [{"topic": "a", "partition": 0, "offset": 1}]}
+    assert world.post("/v1/groups/g/offsets", commits, "reader").status == 204
+    restart(world)
+    assert world.post("/v1/groups/g/offsets", commits, "other").status == 403
+    assert world.post("/v1/groups/g/reset", {"to": "last"}, "other").status == 403
+    assert world.get("/v1/groups/g", "other").json["offsets"][0]["offset"] == 1
+    assert world.ask("DELETE", "/v1/groups/g", user="reader").status == 204
+    assert world.post("/v1/groups/g/reset", {"to": "last", "topics": ["a"]}, "other").status == 200
+    assert world.post("/v1/groups/g/offsets", commits, "reader").status == 403
+
+
+def test_a_group_of_another_is_not_committed_with_records(world: World) -> None:
+    """Nor can it be moved by a request that produces."""
+    join(world, "m", user="reader")
+    offsets = [{"topic": "a", "partition": 0, "offset": 2}]
+    body = {"records": [{"topic": "a", "value": "x"}], "commit": {"group": "g", "offsets": offsets}}
+    assert world.post("/v1/records", body, "only-a").status == 403
+    assert world.values("/v1/topics/a/records") == ["0", "1", "2"]
+
+
+def test_who_looks_at_a_group_sees_its_own_topics(world: World) -> None:
+    """What may not be read is not named, in either API."""
+    world.put(b"p", topic="p")
+    join(world, "m", user="reader", topics=["a", "p"])
+    poll(world, "m", user="reader")
+    for path in ("/v1/groups/g", "/v1/groups/g/members/m", "/v1/groups/g/offsets", "/api/v1/consumers/g"):
+        said = world.get(path, "only-a").body
+        assert b'"a"' in said
+        assert b'"p"' not in said, path
+        assert b'"p"' in world.get(path, "reader").body
+
+
+def test_what_is_denied_within_a_pattern_goes_to_who_may_read_it(world: World) -> None:
+    """A member is assigned nothing that it may not read; without one who may, nobody is."""
+    for name in ("x.1", "x.secret.1"):
+        world.make(name)
+        world.put(name.encode(), topic=name)
+    joined = join(world, "m", user="but-secrets", topics=[], patterns=["x.>"]).json
+    assert [one["topic"] for one in joined["assigned"]] == ["x.1"]
+    assert values(poll(world, "m", user="but-secrets")) == ["x.1"]
+    assert join(world, "n", user="keeper", topics=[], patterns=["x.>"]).status == 201
+    assert values(poll(world, "n", user="keeper")) == ["x.secret.1"]
+    world.make("x.secret.2")
+    world.put(b"later", topic="x.secret.2")
+    world.advance(2)
+    poll(world, "m", user="but-secrets")
+    assert values(poll(world, "n", "?commit=true", user="keeper")) == ["later"]
+
+
+def test_a_right_that_is_lost_moves_its_partitions(world: World) -> None:
+    """At the next poll: what a member may not read any more is another's, and is given back with the right."""
+
+    def assigned() -> list[str]:
+        return sorted(one["topic"] for one in world.get("/v1/groups/g").json["members"][0]["assigned"])
+
+    for name in ("x.1", "x.secret.1"):
+        world.make(name)
+    join(world, "m", user="reader", topics=[], patterns=["x.>"], session_timeout=600)
+    poll(world, "m", user="reader")
+    assert assigned() == ["x.1", "x.secret.1"]
+    world.memory.source.put("reader", "x", GRANTS["but-secrets"])
+    world.put(b"hidden", topic="x.secret.1")
+    world.advance(60)
+    assert values(poll(world, "m", user="reader")) == []
+    assert assigned() == ["x.1"]
+    world.memory.source.put("reader", "x", GRANTS["reader"])
+    world.advance(60)
+    assert values(poll(world, "m", user="reader")) == ["hidden"]
+
+
+def test_after_a_restart_nothing_new_is_given_unasked(world: World) -> None:
+    """Until a member is heard of again it keeps what it had, and gets no topic that it may not read."""
+    world.make("x.1")
+    join(world, "m", user="but-secrets", topics=[], patterns=["x.>"], session_timeout=600)
+    join(world, "n", user="keeper", topics=[], patterns=["y.>"], session_timeout=600)
+    restart(world)
+    world.make("x.secret.1")
+    poll(world, "n", user="keeper")
+    members = {one["member"]: one for one in world.get("/v1/groups/g").json["members"]}
+    assert [one["topic"] for one in members["m"]["assigned"]] == ["x.1"]
+
+
+def test_a_second_member_need_not_wait_for_a_long_poll(world: World) -> None:
+    """Who waits for records has asked for more, so what is to go to another goes at once."""
+    world.make("two", 2)
+    join(world, "one", topics=["two"])
+    line = world.begin("POST", "/v1/groups/g/members/one/poll?wait=300", b"")
+    joined = join(world, "two", topics=["two"]).json
+    assert len(joined["assigned"]) + len(joined["awaited"]) == 1
+    world.advance(0.1)
+    (place,) = world.get("/v1/groups/g/members/two").json["assigned"]
+    world.put(b"for two", topic="two", partition=place["partition"])
+    assert values(poll(world, "two")) == ["for two"]
+    assert line.received == b""

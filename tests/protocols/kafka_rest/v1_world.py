@@ -13,6 +13,7 @@ from brokerkit.log.words import Record, Topic, TopicSettings, Write
 from brokerkit.plugin import protocols
 from brokerkit.protocols.kafka_rest.service import KafkaRest
 from brokerkit.testing import MemoryBroker
+from tests.checkers.at_once import AtOnce
 from tests.talk import Line, Reply
 
 if TYPE_CHECKING:
@@ -23,8 +24,17 @@ if TYPE_CHECKING:
 READER = Grants({"subscribe": EVERYTHING})
 WRITER = Grants({"publish": EVERYTHING})
 ONLY_A = Grants({"subscribe": Access((Rule(b"a"),)), "publish": Access((Rule(b"a"),))})
-USERS = {"ann": "x", "bob": "x", "reader": "x", "writer": "x", "only-a": "x"}
-GRANTS = {"reader": READER, "writer": WRITER, "only-a": ONLY_A}
+BUT_SECRETS = Grants({"subscribe": Access((Rule(b"x.>"),), (Rule(b"x.secret.>"),))})
+KEEPER = Grants({"subscribe": EVERYTHING, "commit_group": EVERYTHING, "reset_group": EVERYTHING})
+GRANTS = {
+    "reader": READER,
+    "other": READER,
+    "writer": WRITER,
+    "only-a": ONLY_A,
+    "but-secrets": BUT_SECRETS,
+    "keeper": KEEPER,
+}
+USERS = dict.fromkeys(("ann", "bob", *GRANTS), "x")
 NOW = 1_800_000_000.0
 LINES = "application/x-ndjson"
 
@@ -43,7 +53,8 @@ class World:
         )
         self.broker = self.memory.broker
         self.service = next(one for one in self.broker.services if isinstance(one, KafkaRest))
-        self.api: Any = self.service.getServiceNamed("v1")
+        self.api: Any = self.service.api
+        self.api.here.packing = AtOnce()
         self.log = self.service.log
         self.groups = self.broker.groups
         self.make("a")
