@@ -18,7 +18,7 @@ import json
 import os
 import shlex
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +26,7 @@ import attrs
 
 from brokerkit.errors import OperatorError
 from brokerkit.log.codec import Row, is_sound
-from brokerkit.log.words import NoRoom, Topic, TopicSettings, Unwritable
+from brokerkit.log.words import LogError, NoRoom, Topic, TopicSettings, Unwritable
 from brokerkit.stores import sqlite_file
 
 if TYPE_CHECKING:
@@ -284,6 +284,20 @@ class TopicLogStore:
             make_tables(self._connection)
         if most:
             execute(f"pragma max_page_count = {max(most // PAGE, 64)}")
+        self._settle(wal)
+
+    def _settle(self, most: int) -> None:
+        """Count what a program that was killed has left in the WAL; what is more than ``most`` is put in its place now.
+
+        Otherwise a program that is killed again and again, each time before its first checkpoint, fills the disk.
+        """
+        if self.path is None:
+            return
+        self.written = _size(f"{self.path}-wal")
+        if self.written > most:
+            with suppress(LogError):  # a full disk is no reason not to read
+                self._checkpoint(self._connection, "truncate")
+                self.written = 0
 
     def _is_empty(self) -> bool:
         return not self._connection.execute("select count(*) from sqlite_master").fetchone()[0]
@@ -673,6 +687,13 @@ def check_mark(connection: sqlite3.Connection, path: Path | None) -> None:
     schema = connection.execute("pragma user_version").fetchone()[0]
     if schema != SCHEMA:
         raise OperatorError(f"{path}: was written by a newer brokerkit (schema {schema}; this one knows {SCHEMA})")
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116  a name beside another
+    except OSError:
+        return 0
 
 
 def _as_text(settings: TopicSettings) -> str:

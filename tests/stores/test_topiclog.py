@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from shutil import copyfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,6 +83,27 @@ def test_it_is_for_its_owner_alone(path: Path) -> None:
     assert {stat.S_IMODE(one.stat().st_mode) for one in path.parent.iterdir()} == {0o600}
     execute = store._connection.execute
     assert (execute("pragma synchronous").fetchone(), execute("pragma journal_mode").fetchone()) == ((2,), ("wal",))
+    store.close()
+
+
+def test_what_a_killed_program_leaves_in_the_wal(path: Path, tmp_path: Path) -> None:
+    """It counts as written since the last checkpoint; when it is more than may be left, it is put in its place."""
+    store = TopicLogStore.open(path)
+    with store._whole() as connection:
+        connection.execute("create table ballast (body)")
+        connection.executemany("insert into ballast values (?)", [(b"x" * 4000,)] * 500)
+    left = Path(f"{path}-wal").stat().st_size
+    assert left > 2_000_000
+    for most in (left, left - 1):  # a copy of the files is what is there after a kill
+        copy = tmp_path / f"killed-{most}" / path.name
+        copy.parent.mkdir()
+        for end in ("", "-wal"):
+            copyfile(f"{path}{end}", f"{copy}{end}")
+        again = TopicLogStore.open(copy, wal=most)
+        kept = Path(f"{copy}-wal").stat().st_size
+        assert (again.written, kept) == ((left, left) if most == left else (0, 0))
+        assert again._connection.execute("select count(*) from ballast").fetchone() == (500,)
+        again.close()
     store.close()
 
 
