@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from runpy import run_path
@@ -15,6 +16,7 @@ MODULES = {
     "brokerkit.protocols.hpfeeds._scanner": "brokerkit/protocols/hpfeeds/_scanner.pyx",
 }
 LONG = 120  # characters of a reason: a compiler's whole command is none
+PURE = os.environ.get("BROKERKIT_PURE", "") not in {"", "0"}  # nothing is to be compiled
 STAMPING = run_path("brokerkit/stamp.py")
 STAMP = STAMPING["stamp"](Path("brokerkit"))
 
@@ -57,6 +59,6 @@ setup(
             depends=[f"brokerkit/{source}" for source in STAMPING["SOURCES"]],
             define_macros=[("BROKERKIT_STAMP", f'"{STAMP}"')],
         )
-        for name, path in MODULES.items()
+        for name, path in ({} if PURE else MODULES).items()
     ],
 )

@@ -121,7 +121,7 @@ class Place:
         wheels = folder / "wheels"
         how = ["--no-build-isolation"] if _can_build() else []
         command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *how, "--wheel-dir", str(wheels)]
-        _done([*command, str(here), str(there)])
+        _done([*command, str(here), str(there)], BROKERKIT_PURE="1")  # to compile it would take a minute
         return list(wheels.iterdir())
 
     def _pip(self, *arguments: str) -> None:
@@ -186,12 +186,12 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _done(command: list[str], folder: Path | None = None) -> str:
-    """Run a program to its end; fail with its output if it fails."""
+def _done(command: list[str], folder: Path | None = None, **said: str) -> str:
+    """Run a program to its end, with more ``said`` by its environment; fail with its output if it fails."""
     done = subprocess.run(
         command,
         cwd=folder,
-        env=_environment(),
+        env={**_environment(), **said},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
