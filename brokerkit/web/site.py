@@ -235,6 +235,9 @@ def _going_on(work: Coroutine[Any, Any, Any], awaited: Any) -> Generator[Any, An
         while True:
             try:
                 value = yield awaited
+            except GeneratorExit:  # nobody will ever go on
+                work.close()
+                raise
             except BaseException as error:  # also one that ends it
                 awaited = work.throw(error)
             else:
