@@ -45,7 +45,7 @@ class Hpfeeds:
 
     def secure(self, sock: socket) -> socket:
         """Return the socket as it is, or TLS over it from the first byte on."""
-        return sock if self._tls is None else self._tls.wrap_socket(sock, server_hostname=self._host)
+        return sock if self._tls is None else self._tls.wrap_socket(sock, server_hostname=self._host or None)
 
     def login(self, sock: socket) -> None:
         """Answer the challenge. hpfeeds does not confirm: a refusal shows at the first sentinel."""

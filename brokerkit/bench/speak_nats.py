@@ -38,7 +38,7 @@ class Nats:
         while (said := sock.recv(1)) != b"\n":
             if not said:
                 raise BenchError("closed before the login")
-        return self._tls.wrap_socket(sock, server_hostname=self._host)
+        return self._tls.wrap_socket(sock, server_hostname=self._host or None)
 
     def login(self, sock: socket) -> None:
         """Send CONNECT and PING, and wait for the PONG behind whatever INFO there is."""
