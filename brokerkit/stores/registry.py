@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from brokerkit.errors import OperatorError
+from brokerkit.on_disk import to_disk
 from brokerkit.registry.words import Change, Entry, NoRoom, Unwritable
 from brokerkit.stores import sqlite_file
 
@@ -309,9 +310,9 @@ def copy(path: Path, target: Path) -> None:
             with closing(_connect(path)) as source, closing(sqlite3.connect(draft, isolation_level=None)) as fresh:
                 source.backup(fresh)
                 fresh.execute("pragma journal_mode = delete")  # one file, without a log beside it
-            sqlite_file.to_disk(draft)
+            to_disk(draft)
             draft.replace(target)
-            sqlite_file.to_disk(target.parent)
+            to_disk(target.parent)
         finally:
             draft.unlink(missing_ok=True)
 
@@ -388,9 +389,9 @@ def _put_back(path: Path, backup: Path) -> None:
             finally:
                 source.close()
             _put_aside(path)
-            sqlite_file.to_disk(fresh)
+            to_disk(fresh)
             fresh.replace(path)
-            sqlite_file.to_disk(path.parent)
+            to_disk(path.parent)
         finally:
             for old in _with_companions(fresh):
                 old.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from brokerkit.errors import OperatorError
+from brokerkit.on_disk import to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -74,12 +75,3 @@ def make_file(path: Path) -> None:
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         to_disk(path.absolute().parent)
-
-
-def to_disk(path: Path) -> None:
-    """Wait until a file, or what stands in a directory, is on disk."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

@@ -15,7 +15,8 @@ import attrs
 
 from brokerkit.errors import OperatorError
 from brokerkit.log.codec import Batch, Corrupt, Row, is_sound
-from brokerkit.stores.sqlite_file import said, to_disk
+from brokerkit.on_disk import to_disk
+from brokerkit.stores.sqlite_file import said
 from brokerkit.stores.topiclog import check_mark, connect, one_line
 
 if TYPE_CHECKING:

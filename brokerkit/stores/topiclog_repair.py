@@ -24,7 +24,8 @@ import attrs
 from brokerkit.errors import OperatorError
 from brokerkit.log.codec import Batch, Corrupt, Row, gap, is_sound
 from brokerkit.log.words import Topic, TopicSettings
-from brokerkit.stores.sqlite_file import make_file, to_disk
+from brokerkit.on_disk import to_disk
+from brokerkit.stores.sqlite_file import make_file
 from brokerkit.stores.topiclog import PAGE, Lock, TopicLogStore, connect, one_line, whole
 
 if TYPE_CHECKING:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from brokerkit.on_disk import to_disk
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
@@ -26,16 +28,8 @@ def write(path: Path, content: Iterable[bytes]) -> os.stat_result:
             os.fsync(file.fileno())
             written = os.fstat(file.fileno())
         draft.replace(path)
-        _sync(path.parent)
+        to_disk(path.parent)
     except OSError:
         draft.unlink(missing_ok=True)
         raise
     return written
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
