@@ -36,13 +36,13 @@ def unverified() -> ssl.SSLContext:
 class Process:
     """A broker that lives in the folder ``home``; ``ports`` says where it listens, by protocol."""
 
-    def __init__(self, home: Path, protocols: Sequence[str] = ("bpbroker",), says: str = AUTH) -> None:
-        """Write the configuration; nothing is started yet."""
+    def __init__(self, home: Path, protocols: Sequence[str] = ("bpbroker",), says: str = AUTH, last: str = "") -> None:
+        """Write the configuration, ``last`` behind the last listener; nothing is started yet."""
         self.home = home
         self.ports: dict[str, int] = {}
         self._process: subprocess.Popen[bytes] | None = None
         listen = [LISTEN.format(name, "tls" if name == "bpbroker" else "tcp") for name in protocols]
-        (home / "broker.toml").write_text("\n".join(['data_dir = "data"', says, *listen]))
+        (home / "broker.toml").write_text("\n".join(['data_dir = "data"', says, *listen, last]))
 
     def start(self, *before: str) -> None:
         """Start it, by the command ``before`` if that is given, and wait until it is ready."""
