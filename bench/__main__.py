@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import crowd, idle, kept, log, login, memory, registry, reload, secure, sensors, stall, workload
+from bench import crowd, idle, kept, log, login, memory, registry, reload, secure, sensors, stall, stream, workload
 from bench.brokers import brokers
 from bench.goals import verdicts
 from bench.page import write
@@ -37,12 +37,13 @@ SCENARIOS: dict[str, tuple[str, Callable[[str, Options], list[Row]]]] = {
     "slow": ("A slow but steady reader", stall.slow_scenario),
     "registry": ("The registry over HTTPS", registry.scenario),
     "kept": ("Kept topics", kept.scenario),
+    "stream": ("Kept topics beside JetStream", stream.scenario),
     "log": ("The log over HTTP", log.scenario),
 }
 WITH_GOALS = ("throughput", "loop")  # scenarios that measure what has goals; both with and without compiled modules
 # Scenarios that are about another protocol than those of messages.
-ITS_OWN = {"registry": ("bpbroker",), "kept": ("kept",), "log": ("kafka",)}
-EVERY = (*PROTOCOLS, "bpbroker", "kept", "kafka")
+ITS_OWN = {"registry": ("bpbroker",), "kept": ("kept",), "stream": ("stream",), "log": ("kafka",)}
+EVERY = (*PROTOCOLS, "bpbroker", "kept", "stream", "kafka")
 FILES = 16384  # open at once: five thousand connections, on both sides
 
 

@@ -29,8 +29,10 @@ def brokers(protocol: str, users: str = "", *, pure: bool = False) -> list[Broke
     if protocol == "kafka":
         return [_keeping("brokerkit", protocol, ["kafka"], ["log.>"]), _empty_handler("--plain", protocol)]
     if protocol == "kept":
-        topics = [topic.decode() for topic in cast.TOPICS]  # but not what the generator's readers are told by
-        return [_keeping("kept", "nats", ["nats", "kafka"], topics), _keeping("not kept", "nats", ["nats"], [])]
+        return [keeping_nats("kept"), _keeping("not kept", "nats", ["nats"], [])]
+    if protocol == "stream":
+        synced = _jet_stream("nats-server, each write synced", "sync_interval: always")
+        return [keeping_nats("brokerkit"), synced, _jet_stream("nats-server")]
     return contestants(protocol, users=users, pure=pure)
 
 
@@ -43,6 +45,17 @@ def secure_brokers(certificate: Certificate) -> list[Broker]:
         ours_for("nats", "anonymous", f"tls:port=0:interface=127.0.0.1:{files}"),
         replace(peer, arguments=(*peer.arguments, *flags)),
     ]
+
+
+def keeping_nats(name: str) -> Broker:
+    """Return brokerkit that keeps the topics of the scenarios, but not what the generator's readers are told by."""
+    return _keeping(name, "nats", ["nats", "kafka"], [topic.decode() for topic in cast.TOPICS])
+
+
+def _jet_stream(name: str, setting: str = "") -> Broker:
+    """Return nats-server with JetStream; it has no stream yet."""
+    text = f"host: 127.0.0.1\nport: -1\njetstream {{\n  store_dir: data\n  {setting}\n}}\n"
+    return replace(nats_server(), name=name, arguments=("-c", "broker.toml"), configuration=text)
 
 
 def _keeping(name: str, protocol: str, listeners: list[str], topics: list[str]) -> Broker:

@@ -10,6 +10,9 @@ from pathlib import Path
 from brokerkit.bench.contest import Measure
 
 SYNC = Measure("4 KiB written and synced alone", "ms", compared=False)
+STREAM = Measure("4 MiB at a time, each written and synced", "MB/s", compared=False)
+CHUNK = os.urandom(4 * 1024 * 1024)
+CHUNKS = 64  # a quarter of a gigabyte
 
 
 def file_system() -> str:
@@ -31,3 +34,13 @@ def sync() -> float:
             os.fdatasync(file.fileno())
             times.append((time.perf_counter() - start) * 1000)
     return sorted(times)[len(times) // 2]
+
+
+def stream() -> float:
+    """Give how much a file takes in a second that is only ever added to, in MB/s."""
+    with tempfile.NamedTemporaryFile(prefix="bench-", buffering=0) as file:
+        start = time.perf_counter()
+        for _ in range(CHUNKS):
+            file.write(CHUNK)
+            os.fdatasync(file.fileno())
+        return CHUNKS * len(CHUNK) / (time.perf_counter() - start) / 1e6

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.brokers import brokers
-from bench.disk import SYNC, file_system, sync
+from bench.disk import STREAM, SYNC, file_system, stream, sync
 from bench.speak_http import Line, request
 from brokerkit.bench import cast
 from brokerkit.bench.contest import Measure, contest
@@ -25,11 +25,14 @@ from brokerkit.bench.speech import BenchError
 from brokerkit.bench.throughput import flow_to
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from brokerkit.bench.contest import Options, Row
     from brokerkit.bench.servers import Server
 
 STEADY = 250_000  # messages in a second
 SIZE = 128  # bytes
+STILL = 5.0  # seconds without another message: no more will come
 SETTLE = 30.0  # seconds for the log to have everything
 
 DELIVERIES = Measure("deliveries", "msg/s")
@@ -47,7 +50,7 @@ def scenario(protocol: str, options: Options) -> list[Row]:
             kind = "one topic" if topics == 1 else f"{topics} topics"
 
             def measure(server: Server, topics: int = topics) -> dict[Measure, float]:
-                return _flood(server, topics, seconds)
+                return flooded(server, cast.TOPICS[:topics], seconds, kept)
 
             case = f"1 → 1, {SIZE} B, {kind}"
             rows += contest(case, [servers] * options.rounds, [DELIVERIES, MISSING], measure)
@@ -57,22 +60,25 @@ def scenario(protocol: str, options: Options) -> list[Row]:
         rounds = [ours] * min(options.rounds, 3)
         rows += contest(case, rounds, [PUBLISHED, MISSING, BUSY], lambda server: _steady(server, long))
         rows += contest(f"the disk ({file_system()})", [ours], [SYNC], lambda _: {SYNC: sync()})
+        rows += contest(f"the disk ({file_system()})", rounds, [STREAM], lambda _: {STREAM: stream()})
     return rows
 
 
-def _flood(server: Server, topics: int, seconds: float) -> dict[Measure, float]:
-    chosen = cast.TOPICS[:topics]
-    before = _kept(server, chosen)
-    flow = flow_to(server, 1, SIZE, topics, seconds)
+def flooded(
+    server: Server, topics: list[bytes], seconds: float, there: Callable[[Server, list[bytes]], int]
+) -> dict[Measure, float]:
+    """Publish to one subscriber at full speed; *there* gives how many messages are kept of some topics."""
+    before = there(server, topics)
+    flow = flow_to(server, 1, SIZE, len(topics), seconds)
     flow.check()
-    return {DELIVERIES: flow.rate, MISSING: _missing(server, chosen, before + flow.published)}
+    return {DELIVERIES: flow.rate, MISSING: _missing(server, topics, before + flow.published, there)}
 
 
 def _steady(server: Server, seconds: float) -> dict[Measure, float]:
     """Publish at a steady rate, with nobody who reads but the log."""
     speech = server.speech()
     load = Load(speech, cast.TOPICS[:1], SIZE)
-    before = _kept(server, cast.TOPICS[:1])
+    before = kept(server, cast.TOPICS[:1])
     with contextlib.ExitStack() as stack:
         reader = stack.enter_context(Link(server.place, speech))
         reader.subscribe(())
@@ -85,7 +91,7 @@ def _steady(server: Server, seconds: float) -> dict[Measure, float]:
         busy = (server.worked() - worked) / took * 100
     published = chunks * load.frames
     found = {PUBLISHED: published / took, BUSY: busy}
-    return {**found, MISSING: _missing(server, cast.TOPICS[:1], before + published)}
+    return {**found, MISSING: _missing(server, cast.TOPICS[:1], before + published, kept)}
 
 
 def _pace(publisher: Link, load: Load, start: float, seconds: float) -> int:
@@ -107,7 +113,7 @@ def _pace(publisher: Link, load: Load, start: float, seconds: float) -> int:
     return sent
 
 
-def _kept(server: Server, topics: list[bytes]) -> int:
+def kept(server: Server, topics: list[bytes]) -> int:
     """Give the number of messages that the log has; none where nothing is kept."""
     port = server.ports.get("kafka")
     if port is None:
@@ -130,13 +136,16 @@ def _offset(line: Line, topic: bytes) -> int:
     return int(found["highWmOffset"])
 
 
-def _missing(server: Server, topics: list[bytes], expected: int) -> int:
+def _missing(server: Server, topics: list[bytes], expected: int, there: Callable[[Server, list[bytes]], int]) -> int:
     """Give how many messages the log does not have when it has settled; too many are an error."""
-    if "kafka" not in server.ports:
+    if server.broker.name == "not kept":
         return 0
-    deadline = time.monotonic() + SETTLE
-    while (found := _kept(server, topics)) < expected and time.monotonic() < deadline:
+    found, now = there(server, topics), time.monotonic()
+    moved, deadline = now, now + SETTLE
+    while found < expected and now < min(deadline, moved + STILL):
         time.sleep(0.05)
+        before, found, now = found, there(server, topics), time.monotonic()
+        moved = moved if found == before else now
     if found > expected:
         msg = f"the log has {found} messages, and {expected} were published"
         raise BenchError(msg)
