@@ -49,7 +49,8 @@ test: $(VENV)/installed-test
 HEART := tests/test_run.py tests/test_route.py tests/test_router.py tests/test_trie.py tests/test_deliver.py \
 	tests/test_outbox.py tests/test_turn.py tests/test_client.py tests/test_reading.py tests/test_pacing.py \
 	tests/test_mapping.py tests/test_crossings.py tests/test_tenants.py tests/test_reserved.py tests/test_tally.py \
-	tests/test_reentrance.py tests/test_websocket.py tests/test_departure.py tests/contract tests/protocols/nats tests/protocols/hpfeeds
+	tests/test_reentrance.py tests/test_websocket.py tests/test_departure.py tests/contract tests/keeping tests/test_bodies.py \
+	tests/protocols/nats tests/protocols/hpfeeds
 test-pure: $(VENV)/installed-test
 	BROKERKIT_PURE=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(HEART) $(ARGS)
 

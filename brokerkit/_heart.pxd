@@ -16,10 +16,13 @@ cdef enum:
 cdef struct Cut:
     int first  # the message that a batch begins with
     int skip   # bytes of each of its messages that stand before what is sent on as it is
+    int ahead  # bytes that stand before its payload; 0: it is behind the first line
     bint headed
 
 cdef class Places:
     cdef public object sender, name, origin, form
+    cdef public bint asking
+    cdef int behind  # bytes of a message that stand behind its payload
     cdef int above  # bytes of a topic that are no part of the name in the chunk
     cdef object _chunk
     cdef list _topics, _cuts, _starts
@@ -29,7 +32,7 @@ cdef class Places:
     cdef Cut* cut
     cdef int begin(self, bytes chunk) except -1
     cdef int finish(self, Py_ssize_t end) except -1
-    cdef int batch(self, object topic, int skip, bint headed) except -1
+    cdef int batch(self, object topic, int skip, int ahead, bint headed) except -1
 
 cdef class Names:
     cdef void** slots

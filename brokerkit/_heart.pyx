@@ -23,13 +23,14 @@ from cpython.list cimport PyList_Append, PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
-from libc.stdint cimport uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy
 
+from array import array
 from os import urandom
 
-EDITION = 2
+EDITION = 3
 STAMP = BROKERKIT_STAMP.decode("ascii")
 
 cdef enum:
@@ -44,6 +45,7 @@ cdef enum:
     LONGEST = 512     # bytes of a name that is remembered
 
 cdef object slow = None    # brokerkit.deliver, when first needed
+cdef object kept = None    # brokerkit.holding, when there is something to take
 cdef object CLIENT = None  # Origin.CLIENT
 cdef object SERVICE = None
 cdef unsigned long calls = 0  # of Python code that may have changed anything, the router's generation for example
@@ -85,6 +87,7 @@ cdef class Places:
 
     def __init__(self):
         self.form = None
+        self.asking = False
         self._chunk = b""
         self._end = 0
         self._topics = []
@@ -115,11 +118,12 @@ cdef class Places:
         self._chunk = chunk
         return 0
 
-    cdef int batch(self, object topic, int skip, bint headed) except -1:
+    cdef int batch(self, object topic, int skip, int ahead, bint headed) except -1:
         """Begin a batch with the next message; the caller sees to it that there is room."""
         cdef Cut* cut = &self.cut[self.batches]
         cut.first = self.count
         cut.skip = skip
+        cut.ahead = ahead
         cut.headed = headed
         PyList_Append(self._topics, topic)
         self.batches += 1
@@ -463,6 +467,7 @@ cdef class Receiver:
 
     cdef public bint alive
     cdef public object filter, framing, mute, origin, original, outbox, queue, tag
+    cdef public dict keeps
     cdef public long long left, messages
 
     cdef bint is_usual(self):
@@ -552,6 +557,229 @@ cdef Plan _plan(route):
             tiers.append(tier)
         plan.groups.append(tiers)
     return plan
+
+
+# -- what is held by topic -----------------------------------------------------------------------------------------------
+
+cdef enum:
+    EACH = 16  # as in brokerkit.holding
+
+cdef bytes NOBODY = b"-"  # as there
+AS_THERE = EACH, NOBODY
+
+
+cdef class Count:
+    """The compiled twin of ``brokerkit.holding.Count``."""
+
+    cdef object __weakref__
+    cdef public long long count
+
+
+cdef class Holding:
+    """The compiled twin of ``brokerkit.holding.Holding``."""
+
+    cdef public long long held, room, brim
+    cdef public double delay
+    cdef public list lanes
+    cdef public bint odd, touched
+
+    def __init__(self):
+        self.lanes = []
+
+    def touch(self, lane):
+        raise NotImplementedError
+
+
+cdef class Held:
+    """The compiled twin of ``brokerkit.holding.Held``: bytes in one piece of memory, and numbers in two others."""
+
+    cdef public Holding holding
+    cdef public object receiver
+    cdef public Count order
+    cdef public bint ready, gone, drops
+    cdef public long long missed
+    cdef public double delay
+    cdef readonly Py_ssize_t count  # payloads that are held
+    cdef readonly long long size
+    cdef list names, counts
+    cdef bytes name  # of the last payload's sender, who is in the lists when another one comes
+    cdef long long named
+    cdef char* text
+    cdef Py_ssize_t used, most
+    cdef uint32_t* lengths
+    cdef uint32_t* places
+    cdef Py_ssize_t slots
+
+    def __init__(self, Holding holding not None, receiver, Count order):
+        self.holding = holding
+        self.receiver = receiver
+        self.order = order
+        self.names = []
+        self.counts = []
+
+    def __dealloc__(self):
+        free(self.text)
+        free(self.lengths)
+        free(self.places)
+
+    cdef int reserve(self, Py_ssize_t count, Py_ssize_t size) except -1:
+        """Have room for so many payloads more, of so many bytes together."""
+        cdef Py_ssize_t slots = self.slots, most = self.most
+        cdef void* found
+        if self.count + count > slots:
+            slots = max(2 * slots, self.count + count, 16)
+            found = realloc(self.lengths, slots * sizeof(uint32_t))
+            if found == NULL:
+                raise MemoryError
+            self.lengths = <uint32_t*>found
+            found = realloc(self.places, slots * sizeof(uint32_t))
+            if found == NULL:
+                raise MemoryError
+            self.places = <uint32_t*>found
+            self.slots = slots
+        if self.used + size > most:
+            most = max(2 * most, self.used + size, 512)
+            found = realloc(self.text, most)
+            if found == NULL:
+                raise MemoryError
+            self.text = <char*>found
+            self.most = most
+        return 0
+
+    cdef int note(self, bytes sender, Py_ssize_t count, long long size) except -1:
+        """Count what has been written behind the rest: it is held from now on."""
+        cdef Py_ssize_t i
+        cdef Holding holding = self.holding
+        if not self.count:
+            holding.lanes.append(self)
+        if self.name is None or (self.name is not sender and self.name != sender):
+            self.turn_over()
+            self.name = sender
+        self.named += count
+        if self.order is not None:
+            for i in range(count):
+                self.places[self.count + i] = <uint32_t>(self.order.count + i)
+            self.order.count += count
+        self.count += count
+        self.size += size
+        holding.held += size
+        return 0
+
+    cdef int turn_over(self) except -1:
+        """Put the last sender into the lists."""
+        if self.named:
+            self.names.append(self.name)
+            self.counts.append(self.named)
+            self.named = 0
+        return 0
+
+    def put(self, bytes sender not None, list payloads not None, long long size):
+        cdef Py_ssize_t count = len(payloads), total = 0, i = 0
+        cdef char* to
+        if not count:
+            return
+        for payload in payloads:
+            total += PyBytes_GET_SIZE(<bytes?>payload)
+        self.reserve(count, total)
+        to = self.text + self.used
+        for payload in payloads:
+            memcpy(to, PyBytes_AS_STRING(<bytes>payload), PyBytes_GET_SIZE(<bytes>payload))
+            self.lengths[self.count + i] = <uint32_t>PyBytes_GET_SIZE(<bytes>payload)
+            to += PyBytes_GET_SIZE(<bytes>payload)
+            i += 1
+        self.used += total
+        self.note(sender, count, size)
+
+    def take(self):
+        if not self.count:
+            raise ValueError("nothing is held")
+        try:
+            return self.taken()
+        finally:
+            self.empty()
+
+    cdef object taken(self):
+        global kept
+        if kept is None:
+            from brokerkit import holding as module
+            kept = module
+        cdef bytes joined = PyBytes_FromStringAndSize(self.text, self.used)
+        cdef Py_ssize_t i, count = self.count
+        cdef bint even = True
+        for i in range(count):
+            if self.lengths[i] != self.lengths[0]:
+                even = False
+                break
+        lengths = self.lengths[0] if even else _numbers(self.lengths, count)
+        places = _numbers(self.places, count if self.order is not None else 0)
+        self.turn_over()
+        senders = self.names[0] if len(self.names) == 1 else kept.spread(self.names, self.counts)
+        return kept.Taken(kept.Bodies(joined, lengths, count), senders, places, self.size)
+
+    cdef int empty(self) except -1:
+        self.names, self.counts, self.name = [], [], None
+        self.named = self.count = self.slots = self.used = self.most = self.size = 0
+        free(self.text)
+        free(self.lengths)
+        free(self.places)
+        self.text, self.lengths, self.places = NULL, NULL, NULL
+        return 0
+
+
+cdef object _numbers(const uint32_t* numbers, Py_ssize_t count):
+    return array("I", PyBytes_FromStringAndSize(<const char*>numbers, count * sizeof(uint32_t)))
+
+
+cdef bint _hold(
+    dict keeps, Receiver receiver, Places run, bytes chunk, object topic, int k, int first, int stop, Py_ssize_t last
+) except -1:
+    """Hold the payloads of a batch; do nothing, and say so, where that is for ``receive`` to decide.
+
+    ``last`` is where the batch ended before anybody was called: the run may have been cleared since.
+    """
+    cdef PyObject* found = PyDict_GetItem(keeps, topic)
+    cdef Held held
+    cdef Holding holding
+    cdef const char* text = PyBytes_AS_STRING(chunk)
+    cdef const char* line
+    cdef char* to
+    cdef int i, ahead = run.cut[k].ahead, behind = run.behind
+    cdef Py_ssize_t at, end, total = 0, count = stop - first
+    if found == NULL or not isinstance(<object>found, Held) or run.asking or run.cut[k].headed:
+        return False
+    held = <Held>found
+    holding = held.holding
+    if held.receiver is not receiver or not held.ready or held.gone or held.missed or holding.odd:
+        return False
+    if type(run.name) is not bytes:
+        return False
+    if not holding.touched:
+        note_call()
+        holding.touch(held)
+    if holding.held + (last - run.at[first]) + EACH * count > (holding.brim if held.drops else holding.room):
+        return False  # perhaps: it is measured there, and nothing is reserved for what is not held
+    held.reserve(count, last - run.at[first])
+    to = held.text + held.used
+    for i in range(first, stop):
+        at, end = run.at[i], (run.at[i + 1] if i + 1 < stop else last) - behind
+        if ahead:
+            at += ahead
+        else:
+            line = <const char*>memchr(text + at, c"\n", end - at)
+            if line == NULL:
+                return False
+            at = line + 1 - text
+        if at > end:
+            return False
+        memcpy(to, text + at, end - at)
+        held.lengths[held.count + i - first] = <uint32_t>(end - at)
+        to += end - at
+        total += end - at
+    if held.delay < holding.delay:
+        holding.delay = held.delay
+    held.used += total
+    held.note(<bytes>run.name if run.name else NOBODY, count, total + EACH * count)
+    return True
 
 
 # -- the trie ------------------------------------------------------------------------------------------------------------
@@ -921,14 +1149,16 @@ cdef bint _give(
                     heard = True
         elif _put(run, chunk, head, headed, skip, first, stop, end, sender):
             heard = True
-    if plan.others:
+    for other in plan.others:
+        receiver = <Receiver>other
+        if not receiver.alive or (receiver.mute is not None and receiver.mute is sender):
+            continue
+        if receiver.keeps and _hold(receiver.keeps, receiver, run, chunk, topic, k, first, stop, end):
+            receiver.messages += stop - first
+            continue
         note_call()
-        batch = slow.Batch(run, topic, first, stop)
-        for other in plan.others:
-            receiver = <Receiver>other
-            if receiver.alive and (receiver.mute is None or receiver.mute is not sender):
-                if slow.hand_over(receiver, batch):
-                    heard = True
+        if slow.hand_over(receiver, slow.Batch(run, topic, first, stop)):
+            heard = True
     if plan.groups:
         _share(run, chunk, topic, headed, skip, first, stop, route, gate, before, heard)
     elif not heard:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from brokerkit.stamp import stamp
 
 SWITCH = "BROKERKIT_PURE"
-EDITION = 2  # of what the pure and the compiled code expect of each other; it stands in each compiled module, too
+EDITION = 3  # of what the pure and the compiled code expect of each other; it stands in each compiled module, too
 
 T = TypeVar("T")
 

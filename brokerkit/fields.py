@@ -7,7 +7,7 @@ classes above stay as they are.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brokerkit.compiled import twin
 
@@ -25,11 +25,13 @@ class Places:
 
     ``starts`` are offsets in the chunk, one for each message, and ``end`` is where the last one ends.  ``topics`` and
     ``cuts`` have one entry for each batch: its topic, and the index of its first message.  ``form`` is the same object
-    for all runs whose messages subscribers of some framing can be sent as they stand (see ``Framing``).
+    for all runs whose messages subscribers of some framing can be sent as they stand (see ``Framing``).  ``asking``:
+    there may be a message that says where its answer is to go.
     """
 
-    __slots__ = ("chunk", "cuts", "end", "form", "name", "origin", "sender", "starts", "topics")
+    __slots__ = ("asking", "chunk", "cuts", "end", "form", "name", "origin", "sender", "starts", "topics")
 
+    asking: bool
     chunk: bytes
     cuts: list[int]
     end: int
@@ -43,6 +45,7 @@ class Places:
     def __init__(self) -> None:
         """Begin with none."""
         self.form = None
+        self.asking = False
         self.end = 0
         self.starts = []
         self.topics = []
@@ -81,12 +84,16 @@ class Leads:
 
 @twin
 class Receiver:
-    """Who receives: where it is put, how it is spelled, what is special about it, and what is counted."""
+    """Who receives: where it is put, how it is spelled, what is special about it, and what is counted.
+
+    ``keeps`` has a ``Held`` for topics whose payloads it wants held.
+    """
 
     __slots__ = (
         "alive",
         "filter",
         "framing",
+        "keeps",
         "left",
         "messages",
         "mute",
@@ -100,6 +107,7 @@ class Receiver:
     alive: bool
     filter: Grants | None
     framing: Framing | None
+    keeps: dict[bytes, Any]
     left: int
     messages: int
     mute: object

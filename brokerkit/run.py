@@ -103,10 +103,6 @@ class Run(Places):
         """Cut out the payloads of the messages ``start`` to ``stop``, which are of one batch."""
         return [self[i].payload for i in range(start, stop)]
 
-    def weight(self, start: int, stop: int) -> int:
-        """Give about how many bytes the messages ``start`` to ``stop`` take, which are of one batch."""
-        return sum(self.sizes(start, stop))
-
     def batches(self) -> Iterator[Batch]:
         """Give a view of each batch, in order."""
         ends = [*self.cuts, len(self)][1:]
@@ -197,10 +193,6 @@ class Renamed(Run):
         """Cut out the payloads of the messages ``start`` to ``stop``."""
         return self._run.payloads(start, stop)
 
-    def weight(self, start: int, stop: int) -> int:
-        """Give about how many bytes the messages ``start`` to ``stop`` take."""
-        return self._run.weight(start, stop)
-
     def as_it_was(self, batch: Batch) -> Batch:
         """Give the same messages as a batch of the run that they came in."""
         return Batch(self._run, self._before, batch.start, batch.stop)
@@ -219,10 +211,6 @@ class Scanned(Run):
     """
 
     __slots__ = ()
-
-    def weight(self, start: int, stop: int) -> int:
-        """Give how many bytes of the chunk a batch takes."""
-        return self.ending(stop - 1) - self.starts[start]
 
 
 class Spoken(Run):

@@ -19,6 +19,7 @@ SOURCES = (  # below the package; the last ones have twins among the others, wit
     "protocols/hpfeeds/_scanner.pyx",
     "protocols/nats/_scanner.pyx",
     "fields.py",
+    "holding.py",
     "pile.py",
     "trie.py",
 )

@@ -9,7 +9,7 @@ A *shadow* is a subscription of one tenant's in the router of another, from whic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brokerkit.fields import Receiver
 from brokerkit.run import Origin
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from brokerkit.outbox import Outbox
     from brokerkit.router import Router
     from brokerkit.run import Batch
+
+NOTHING: dict[bytes, Any] = {}
 
 
 class Subscription(Receiver):
@@ -77,6 +79,7 @@ class Subscription(Receiver):
         self.ended = ended
         self.messages = 0
         self.left = -1
+        self.keeps = NOTHING
         self.alive = False
         self.router: Router | None = None  # that has it, or had it
         self.original = None  # whom a shadow stands for

@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PACKAGE = Path(brokerkit.__file__).parent
-SHARED = ("stamp", "compiled", "fields", "errors", "topics", "run", "unread", "grants", "framing", "subscription")
+SHARED = (
+    "stamp",
+    "compiled",
+    "bodies",
+    "fields",
+    "errors",
+    "topics",
+    "run",
+    "unread",
+    "grants",
+    "framing",
+    "subscription",
+)
 HEART = (*SHARED, "trie", "route", "router", "deliver", "outbox", "turn", "client", "realm", "session", "listener")
 HEART = (*HEART, "broker", "plugin")
 WITHOUT_TWISTED = ("topics", "run", "unread", "grants", "framing", "subscription", "trie", "router", "client")

@@ -16,6 +16,7 @@ from brokerkit.client import Client, User
 from brokerkit.deliver import deliver
 from brokerkit.framing import Rendering
 from brokerkit.grants import ALL, PUBLISH, SUBSCRIBE, Access, Grants, patterns
+from brokerkit.holding import Held, Holding
 from brokerkit.mapping import Mapper
 from brokerkit.outbox import Limits, Outbox
 from brokerkit.protocols.hpfeeds import wire as hpfeeds
@@ -23,6 +24,7 @@ from brokerkit.protocols.hpfeeds.framing import hpfeeds_framing
 from brokerkit.protocols.nats import wire as nats
 from brokerkit.protocols.nats.framing import nats_framing
 from brokerkit.router import Router
+from brokerkit.run import Origin
 from brokerkit.subscription import Subscription
 from brokerkit.tenant import Destination, Mapping
 from brokerkit.turn import Turn
@@ -283,6 +285,38 @@ def test_a_run_that_is_cleared_and_used_again_breaks_nothing(room: Room, chunk: 
     assert hears.heard() == [b"1", b"2", b"3"]
     room.say(*CHUNK)
     assert hears.heard() == [b"1", b"2", b"3", b"4"]
+
+
+class Shelf(Holding):
+    """Holds whatever it is given."""
+
+    def touch(self, lane: object) -> None:  # noqa: ARG002  it is called with it
+        """Have room."""
+        self.touched = True
+        self.room = self.brim = 1 << 30
+
+
+@pytest.mark.parametrize("size", [1, 50_000])
+@pytest.mark.parametrize("chunk", [None, b"x"])
+def test_a_run_that_is_cleared_before_its_payloads_are_held(room: Room, chunk: bytes | None, size: int) -> None:
+    """What is held of a topic are whole payloads of it, or nothing."""
+
+    def spoil() -> None:
+        room.run.clear()
+        if chunk is not None:
+            room.run.chunk, room.run.end = chunk, len(chunk)
+
+    room.me.client.subscribe(b">", _once(spoil))
+    log = Subscription(b">", literal=False, receive=lambda _: False, origin=Origin.LOG)
+    shelf = Shelf()
+    lane = Held(shelf, log, None)
+    lane.ready = True
+    log.keeps = {b"a": lane}
+    room.router.add(log)
+    ones, twos = b"1" * size, b"2" * size
+    room.say(b"a " + ones, b"a " + twos, b"b 3", b"a 4")
+    assert [lane] * (lane.count > 0) == shelf.lanes
+    assert all(one in (ones, twos) for one in (lane.take().bodies if lane.count else ()))
 
 
 def test_a_framing_that_clears_the_run(room: Room) -> None:

@@ -11,14 +11,15 @@ say.  What is lost stands in the log as a gap, is counted, and is said in the pr
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import WeakValueDictionary
 
 from twisted.logger import Logger
 
+from brokerkit.bodies import together
+from brokerkit.holding import EACH, Count, Held, Holding, Taken
 from brokerkit.keep import DROP
-from brokerkit.keeping.together import sorted_by_lane
-from brokerkit.log.columns import EACH as THERE
 from brokerkit.log.words import LogError, TooLarge, UnknownTopic, Write
 from brokerkit.notation import shown
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
     from twisted.python.failure import Failure
 
-    from brokerkit.keeping.together import Together
+    from brokerkit.keeping.service import Source
     from brokerkit.log import Log
     from brokerkit.log.words import Record
     from brokerkit.outbox import Limits, Outbox
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-EACH = 64  # bytes that a message counts for beside its payload
-HERE = EACH + THERE  # the same as long as it is held here: to hand it on, where the log adds its own, changes nothing
+RECORD = 64  # bytes that a message that has more than a payload counts for beside what it carries
 SAY_EVERY = 10.0  # seconds between two lines about what is lost
+ENTRY = 128  # bytes more that an entry counts for, and each of its payloads, which is an object for as long
 HELD = 4 * 1024 * 1024  # bytes that are held here before they are handed on, commit or not
 GAPPY = 10_000  # topics of which it is remembered that a gap has to be written
 
@@ -47,7 +48,7 @@ GAPPY = 10_000  # topics of which it is remembered that a gap has to be written
 OVERFLOW, SIZE, TOPICS, FAILED = "overflow", "size", "topics", "failed"
 
 
-class Lane:
+class Lane(Held):
     """One topic's way into the log.
 
     ``source`` is what it comes by, ``missed`` are the messages that are missing and of which the log does not know yet.
@@ -55,34 +56,44 @@ class Lane:
     ``delay`` is how many seconds the first message may wait for others.
     """
 
-    __slots__ = ("delay", "drops", "gone", "missed", "name", "ready", "source", "stream", "tenant")
+    __slots__ = ("name", "source", "tenant")
 
     def __init__(
-        self, tenant: str, name: bytes, source: object, overflow: str, stream: str = "", delay: float = 0.0
+        self, intake: Intake, source: Source, name: bytes, overflow: str = "", stream: str = "", delay: float = 0.0
     ) -> None:
         """Begin; a topic without a ``stream`` is in one by itself."""
-        self.delay = delay
+        tenant = source.tenant
+        super().__init__(intake, source.subscription, intake.order(tenant, stream) if stream else None)
+        self.source = source
         self.tenant = tenant
         self.name = name
-        self.source = source
-        self.stream = (tenant, stream) if stream else self
+        self.delay = delay
         self.drops = overflow == DROP
-        self.ready = False
-        self.gone = False
-        self.missed = 0
 
 
-Entry = tuple[Lane, bytes, "list[bytes | None]", "list[Record] | None", int]
-"""What one sender published to one topic in a row: payloads, or records where there is more to them; and its bytes."""
+class Entry(NamedTuple):
+    """What cannot be held with the rest: payloads of one sender, or records where there is more to them; its bytes."""
+
+    lane: Lane
+    sender: bytes
+    values: list[bytes]
+    records: list[Record]
+    size: int
+
+    @property
+    def messages(self) -> int:
+        """The number of messages."""
+        return len(self.values) or len(self.records)
 
 
-class Intake:
+class Intake(Holding):
     """What a turn fills and flushes, and publishers wait for; it stands where an ``Outbox`` does."""
 
     peer = "the log"
 
     def __init__(self, topics: Log, turn: Turn, clock: IReactorTime, limits: Limits) -> None:
         """Hand everything to that log; ``limits`` are those of an outbox."""
+        super().__init__()
         self.limits = limits
         self.kept = self.kept_bytes = 0  # messages that were handed to the log, and their bytes
         self.missed = {OVERFLOW: 0, SIZE: 0, TOPICS: 0, FAILED: 0}
@@ -92,11 +103,7 @@ class Intake:
         self._turn = turn
         self._clock = clock
         self._entries: deque[Entry] = deque()
-        self._held = 0  # bytes of them
-        self._room = self._brim = 0  # bytes that may be held, as long as the log's queue is as it was
-        self._delay = 0.0  # seconds that the log may wait for more
-        self._is_odd = False  # not all of them can be handed on together
-        self._touched = False
+        self._orders: WeakValueDictionary[tuple[str, str], Count] = WeakValueDictionary()
         self._gappy: dict[Lane, None] = {}
         self._waiting: set[Callable[[Outbox], None]] = set()
         self._behind = False
@@ -104,58 +111,63 @@ class Intake:
         self._said = -SAY_EVERY
         self._unsaid = 0
 
+    def order(self, tenant: str, stream: str) -> Count:
+        """Give what counts the messages of a stream that are held, for all of its topics."""
+        return self._orders.setdefault((tenant, stream), Count())
+
     # -- filling ------------------------------------------------------------------------------------------------------
 
     @property
     def pending(self) -> int:
         """The bytes that wait for the disk."""
-        return self._held + self._log.queued
+        return self.held + self._log.queued
 
-    def put(self, lane: Lane, sender: bytes, values: list[bytes | None], size: int) -> None:
-        """Keep payloads of one sender, of about so many bytes, or note that they are missing."""
-        size += HERE * len(values)
-        if not self._touched:
-            self._touch(lane)
-        held = self._held + size
-        if held > (self._brim if lane.drops else self._room):
-            self._overflow(lane, len(values))
+    def offer(self, lane: Lane, sender: bytes, values: list[bytes]) -> None:
+        """Keep payloads of one sender, or note that they are missing."""
+        size = _weight(values)
+        is_odd = self.odd or lane.missed or not lane.ready
+        if is_odd:
+            size += ENTRY * (1 + len(values))
+        if not self._fits(lane, len(values), size):
             return
-        if lane.delay != self._delay:
-            self._delay = min(self._delay, lane.delay)
-        if lane.missed or not lane.ready:
-            self._is_odd = True
-        self._held = held
-        self._entries.append((lane, sender, values, None, size))
+        if is_odd:
+            self._put(Entry(lane, sender, values, [], size))
+        else:
+            lane.put(sender, values, size)
 
-    def put_records(self, lane: Lane, records: list[Record]) -> None:
+    def offer_records(self, lane: Lane, records: list[Record]) -> None:
         """Keep messages that have more than a payload, or note that they are missing."""
         size = sum(map(_size, records))
-        if not self._touched:
-            self._touch(lane)
-        if self._held + size > (self._brim if lane.drops else self._room):
-            self._overflow(lane, len(records))
-            return
-        self._delay = min(self._delay, lane.delay)
-        self._is_odd = True
-        self._held += size
-        self._entries.append((lane, b"", [], records, size))
+        if self._fits(lane, len(records), size):
+            self._put(Entry(lane, b"", [], records, size))
 
-    def _overflow(self, lane: Lane, count: int) -> None:
-        """Note that messages are missing behind what is held, which is handed on first: the gap is in its place."""
-        if not lane.missed:
-            self.feed_or_miss()
-        self.miss(lane, count, OVERFLOW)
+    def _put(self, entry: Entry) -> None:
+        self.held += entry.size
+        self.odd = True
+        self._entries.append(entry)
 
-    def _touch(self, lane: Lane) -> None:
+    def _fits(self, lane: Lane, count: int, size: int) -> bool:
+        """Say whether there is room, and if not that messages are missing behind what is held, which goes first."""
+        if not self.touched:
+            self.touch(lane)
+        if self.held + size > (self.brim if lane.drops else self.room):
+            if not lane.missed:
+                self.feed_or_miss()
+            self.miss(lane, count, OVERFLOW)
+            return False
+        self.delay = min(self.delay, lane.delay)
+        return True
+
+    def touch(self, lane: Lane) -> None:
         """Have the turn flush this when it ends."""
-        self._touched = True
-        self._delay = lane.delay
+        self.touched = True
+        self.delay = lane.delay
         self._measure()
         self._turn.touched.append(self)  # type: ignore[arg-type]  # it has what a turn asks of an outbox
 
     def _measure(self) -> None:
         queued = self._log.queued
-        self._room, self._brim = self.limits.limit - queued, self.limits.brim - queued
+        self.room, self.brim = self.limits.limit - queued, self.limits.brim - queued
 
     # -- what is missing ----------------------------------------------------------------------------------------------
 
@@ -196,8 +208,8 @@ class Intake:
 
     def flush(self) -> bool:
         """Have what the turn has put here handed on soon; say whether publishers must be paced."""
-        self._touched = False
-        if self._held >= HELD or not self._log.soon(self._delay):
+        self.touched = False
+        if self.held >= HELD or not self._log.soon(self.delay):
             self.feed()
         if self.pending < self.limits.mark:
             return False
@@ -215,82 +227,106 @@ class Intake:
 
     def feed(self) -> None:
         """Hand on what is there, up to what belongs to a topic that is still being made: the order stays."""
+        self._empty_lanes()
         entries = self._entries
-        while entries and (entries[0][0].ready or entries[0][0].gone):
-            some = self._next()
-            self._held -= sum([entry[4] for entry in some])
-            if len(some) > 1:
-                self._hand_on_together(some)
-            elif some[0][0].gone:
-                self.lose(some[0][0].name, _count(some[0]), FAILED)
+        while entries and (entries[0].lane.ready or entries[0].lane.gone):
+            entry = entries.popleft()
+            lane, sender, values, records, size = entry
+            self.held -= size
+            if lane.gone:
+                self.lose(lane.name, entry.messages, FAILED)
+            elif records or lane.missed:
+                self._empty_lanes()
+                self._hand_on(entry)
             else:
-                self._hand_on(some[0])
-        self._is_odd = bool(entries)
+                lane.put(sender, values, _weight(values))
+        self._empty_lanes()
+        self.odd = bool(entries)
         self._measure()
 
-    def _next(self) -> list[Entry]:
-        """Take plain payloads that can be handed on together, or one entry of another kind."""
-        entries, some = self._entries, list[Entry]()
-        if not self._is_odd:
-            some += entries
-            entries.clear()
-        while entries:
-            lane, _, _, records, _ = entries[0]
-            if records is not None or lane.missed or not lane.ready:
-                break
-            some.append(entries.popleft())
-        return some or [entries.popleft()]
+    def _empty_lanes(self) -> None:
+        """Hand on what lanes hold, in the order in which they began to."""
+        before = self._reserve(self.lanes)
+        for lane, taken in self._take_all():  # all at once: a log in memory calls others, who may publish
+            try:
+                self._hand_on_held(lane, taken, before.get(lane.order))
+            except Exception:  # the other lanes are not to blame
+                log.failure("handing messages to the log failed because of a bug")
+                self.miss(lane, len(taken.bodies), FAILED)
+
+    def _take_all(self) -> list[tuple[Lane, Taken]]:
+        """Have lanes hold nothing any more, and give what they held."""
+        lanes, self.lanes = self.lanes, []
+        found: list[tuple[Lane, Taken]] = []
+        for lane in lanes:
+            count = lane.count
+            self.held -= lane.size
+            try:
+                found.append((lane, lane.take()))
+            except Exception:
+                log.failure("taking what is held for the log failed")
+                self.miss(lane, count, FAILED)
+        return found
+
+    def _hand_on_held(self, lane: Lane, taken: Taken, before: int | None) -> None:
+        """Hand on all of a topic in one go; if it shares its stream with others, with its order among them."""
+        order = None if before is None else taken.places
+        try:
+            self._log.take(lane.name, lane.tenant, taken.bodies, taken.senders, order=order, before=before or 0)
+        except TooLarge:
+            self._hand_on_others(lane, taken, before)
+        except LogError:
+            self.miss(lane, len(taken.bodies), FAILED)
+        else:
+            self.kept += len(taken.bodies)
+            self.kept_bytes += taken.size
+
+    def _reserve(self, lanes: list[Lane]) -> dict[Count | None, int]:
+        """Set sequences aside for topics that share a stream: what each stream's are counted from."""
+        before: dict[Count | None, int] = {}
+        shared = Counter([lane.order for lane in lanes if lane.order is not None])
+        for lane in lanes:
+            order = lane.order
+            if order is None or shared[order] == 1 or order in before:
+                continue
+            if self._log.keeps(lane.name, lane.tenant):  # it may just have gone
+                before[order] = self._log.reserve(lane.name, lane.tenant, order.count)
+        for order in shared:
+            order.count = 0
+        return before
+
+    def _hand_on_others(self, lane: Lane, taken: Taken, before: int | None) -> None:
+        """Hand on payloads of which some are too large: those are missing, each in its place."""
+        most = self._log.topic(lane.name, lane.tenant).settings.max_message_bytes
+        values, senders, start = list(taken.bodies), taken.senders, 0
+        for stop in [*(i for i, value in enumerate(values) if len(value) > most), len(values)]:
+            if lane.missed:
+                self._mend(lane)
+            if some := values[start:stop]:
+                names = senders if isinstance(senders, bytes) else senders[start:stop]
+                part = Taken(together(some), names, taken.places[start:stop], _weight(some))
+                self._hand_on_held(lane, part, before)
+            if stop < len(values):
+                self.miss(lane, 1, SIZE)
+            start = stop + 1
 
     def _hand_on(self, entry: Entry) -> None:
         lane, sender, values, records, size = entry
         if lane.missed:
             self._mend(lane)
+        if values:
+            lane.put(sender, values, _weight(values))
+            self._empty_lanes()
+            return
         try:
-            if records is None:
-                size -= THERE * len(values)
-                self._log.take(lane.name, lane.tenant, values, sender, weight=size)
-            else:
-                self._write(lane, records)
+            self._write(lane, records)
         except TooLarge:
             self._leave_out(entry)
         except LogError:
-            self.miss(lane, _count(entry), FAILED)
+            self.miss(lane, entry.messages, FAILED)
         else:
-            self.kept += _count(entry)
+            self.kept += entry.messages
             self.kept_bytes += size
-
-    def _hand_on_together(self, entries: list[Entry]) -> None:
-        """Hand on payloads to topics that came in turn: those of each topic in one go, and their order with them."""
-        groups = sorted_by_lane(entries)
-        try:
-            before = self._reserve(groups)
-        except LogError:  # a topic has just gone
-            for entry in entries:
-                self._hand_on(entry)
-            return
-        for one in groups:
-            lane, count = one.lane, len(one.values)
-            size = one.size - THERE * count
-            start = before.get(lane.stream, 0)
-            try:
-                self._log.take(
-                    lane.name, lane.tenant, one.values, one.senders, weight=size, order=one.order, before=start
-                )
-            except LogError:  # one by one it is seen which
-                for entry in [entry for entry in entries if entry[0] is lane]:
-                    self._hand_on(entry)
-            else:
-                self.kept += count
-                self.kept_bytes += size
-
-    def _reserve(self, groups: list[Together]) -> dict[object, int]:
-        """Set sequences aside for topics that share a stream; raise ``UnknownTopic``."""
-        counts: dict[object, tuple[Lane, int]] = {}
-        for one in groups:
-            if one.order is not None:
-                lane, count = counts.get(one.lane.stream, (one.lane, 0))
-                counts[lane.stream] = lane, count + len(one.values)
-        return {stream: self._log.reserve(lane.name, lane.tenant, count) for stream, (lane, count) in counts.items()}
 
     def _write(self, lane: Lane, records: list[Record]) -> None:
         """Have records written, for whose answer nobody waits."""
@@ -302,15 +338,12 @@ class Intake:
         self.miss(lane, count, FAILED)
 
     def _leave_out(self, entry: Entry) -> None:
-        """Hand on what there is beside a message that is too large."""
-        lane, sender, values, records, _ = entry
-        if _count(entry) == 1:
-            self.miss(lane, 1, SIZE)
+        """Hand on what there is beside a record that is too large."""
+        if entry.messages == 1:
+            self.miss(entry.lane, 1, SIZE)
             return
-        for value in values:
-            self._hand_on((lane, sender, [value], None, len(value or b"") + HERE))
-        for record in records or ():
-            self._hand_on((lane, sender, [], [record], _size(record)))
+        for record in entry.records:
+            self._hand_on(Entry(entry.lane, b"", [], [record], _size(record)))
 
     def moved(self) -> None:
         """Hear that the log has got on, or has tried to: who waits may go on, and gaps can be written."""
@@ -355,15 +388,20 @@ class Intake:
     def abort(self, why: str) -> None:  # noqa: ARG002  a turn says it
         """Forget what this turn has put here: handing it on failed by a bug, which the turn has logged."""
         entries, self._entries = self._entries, deque()
-        self._held = 0
+        for lane in self.lanes:
+            if lane.order is not None:
+                lane.order.count = 0  # places begin anew; no sequence has been set aside for what is lost
+        for lane, taken in self._take_all():
+            self.miss(lane, len(taken.bodies), FAILED)
+        self.held, self.odd = 0, False
         for entry in entries:
-            self.miss(entry[0], _count(entry), FAILED)
+            self.miss(entry.lane, entry.messages, FAILED)
 
 
-def _count(entry: Entry) -> int:
-    return len(entry[2]) or len(entry[3] or ())
+def _weight(values: list[bytes]) -> int:
+    return sum(map(len, values)) + EACH * len(values)
 
 
 def _size(record: Record) -> int:
     headers = sum(len(name) + len(value or b"") for name, value in record.headers)
-    return EACH + len(record.value or b"") + len(record.key or b"") + headers
+    return RECORD + len(record.value or b"") + len(record.key or b"") + headers

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from brokerkit.deliver import deliver
 from brokerkit.errors import NotAllowed
 from brokerkit.grants import ALL, PUBLISH
+from brokerkit.holding import NOBODY
 from brokerkit.keep import PACE
 from brokerkit.keeping.intake import TOPICS, Intake, Lane
 from brokerkit.keeping.produced import Direct, Produced, is_kept, records_of
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 log = Logger()
 
 LIMITS = Limits(limit=48 * 1024 * 1024, deadline=30.0)  # what waits for the disk; less than the log itself takes
-NOBODY = b"-"  # who has an empty name: without a sender stands only what the broker itself writes
 AHEAD = 1.0  # seconds that a request may be ahead of its user's rate
 
 
@@ -69,6 +69,7 @@ class Source:
         self._keeping = keeping
         self._lanes = keeping.lanes(tenant)
         self.subscription = Subscription(pattern, literal=place is None, receive=self.receive, origin=Origin.LOG)
+        self.subscription.keeps = self._lanes
 
     def receive(self, batch: Batch) -> bool:
         """Put a batch on its way to the log; say that nobody heard it."""
@@ -80,11 +81,9 @@ class Source:
         run = batch.run
         if run.__class__ is not Produced and run.bare(batch.start, batch.stop):
             start, stop = batch.start, batch.stop
-            values: list[Any] = run.payloads(start, stop)
-            size = len(values[0]) if stop - start == 1 else run.weight(start, stop)
-            self._keeping.intake.put(lane, run.name or NOBODY, values, size)
+            self._keeping.intake.offer(lane, run.name or NOBODY, run.payloads(start, stop))
         elif not is_kept(batch, self.tenant):
-            self._keeping.intake.put_records(lane, records_of(batch))
+            self._keeping.intake.offer_records(lane, records_of(batch))
         return False
 
 
@@ -237,7 +236,7 @@ class Keeping(Service):
             return None
         topic = self.log.topic(name, tenant) if there else topic_of(place.rule, name)  # type: ignore[union-attr]
         overflow = PACE if place is None else place.rule.overflow
-        lane = Lane(tenant, name, source, overflow, topic.stream, self.log.delay(topic.settings.ack))
+        lane = Lane(self.intake, source, name, overflow, topic.stream, self.log.delay(topic.settings.ack))
         lane.ready = there
         self.lanes(tenant)[name] = lane
         if not there and place is not None:

@@ -19,10 +19,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zlib import crc32
 
+from brokerkit.bodies import Bodies, united
+from brokerkit.log.spread import Spread
 from brokerkit.log.words import Headers, Kind, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from brokerkit.bodies import United
 
 VERSION = 1
 NULL = 0xFFFFFFFF  # a length that says: null
@@ -53,7 +57,8 @@ class Corrupt(ValueError):
 class Piece:
     """Records on their way to the store: values, and for every other column one value for all, or a list.
 
-    ``headers`` are packed.  ``size`` is the bytes of all of it, as they count against bounds.
+    ``headers`` are packed; values may stand one behind the other (``Bodies``).  ``size`` is the bytes of all of it, as
+    they count against bounds.
     """
 
     __slots__ = (
@@ -72,7 +77,7 @@ class Piece:
 
     def __init__(
         self,
-        values: list[bytes | None],
+        values: list[bytes | None] | Bodies,
         keys: list[bytes | None] | None,
         headers: list[bytes] | bytes,
         senders: list[bytes] | bytes,
@@ -81,7 +86,7 @@ class Piece:
         kind: int,
         size: int,
     ) -> None:
-        """Take the columns; sequences are given later, as the number of the first or as a list."""
+        """Take the columns; sequences are given later: the number of the first, all, or all in the form of a Spread."""
         self.values = values
         self.count = len(values)
         self.keys = keys
@@ -91,12 +96,19 @@ class Piece:
         self.timestamps = timestamps
         self.kind = kind
         self.size = size
-        self.sequences: list[int] | int = 0
+        self.sequences: Sequence[int] | Spread | int = 0
         self.missing: list[int] | int = 0
+
+    @property
+    def last_sequence(self) -> int:
+        """The place of the last record in the stream."""
+        given = self.sequences
+        return given + self.count - 1 if isinstance(given, int) else given[-1]
 
     def split(self, most: int) -> list[Piece]:
         """Give pieces of about so many bytes each, of one record at the least."""
-        sizes = [len(value) if value else 0 for value in self.values]
+        values = self.values
+        sizes = values.sizes if isinstance(values, Bodies) else [len(value) if value else 0 for value in values]
         total = sum(sizes)
         others = (self.size - total) // self.count  # bytes of keys and the like
         if sizes.count(sizes[0]) == self.count:  # mostly they are alike
@@ -117,7 +129,10 @@ class Piece:
         keys = None if self.keys is None else self.keys[start:stop]
         piece = Piece(self.values[start:stop], keys, headers, senders, replies, timestamps, self.kind, size)
         given = self.sequences
-        piece.sequences = given[start:stop] if isinstance(given, list) else given + start
+        if isinstance(given, Spread):
+            piece.sequences = given.part(start, stop)
+        else:
+            piece.sequences = given + start if isinstance(given, int) else given[start:stop]
         piece.missing = self.missing[start:stop] if isinstance(self.missing, list) else self.missing
         return piece
 
@@ -159,6 +174,14 @@ def _little(numbers: array[int]) -> bytes:
     return numbers.tobytes()
 
 
+def _pack_united(column: United, out: list[bytes]) -> int:
+    joined, lengths = column
+    is_even = isinstance(lengths, int)
+    out.append(_LENGTH.pack(lengths) if is_even else _little(lengths))  # type: ignore[arg-type]  # a number or not
+    out += joined
+    return EVEN if is_even else UNEVEN
+
+
 def _pack_bytes(column: Sequence[bytes | None] | bytes | None, out: list[bytes]) -> int:
     """Add the column to ``out`` and give its form; one value stands for all."""
     if column is None:
@@ -181,14 +204,14 @@ def _pack_bytes(column: Sequence[bytes | None] | bytes | None, out: list[bytes])
     return UNEVEN
 
 
-def _pack_numbers(column: Sequence[int] | _Repeated | int, out: list[bytes]) -> int:
+def _pack_numbers(column: Sequence[int] | Spread | _Repeated | int, out: list[bytes]) -> int:
     if isinstance(column, int):
         if not column:
             return NOTHING
         out.append(_NUMBER.pack(column))
         return SAME
-    if isinstance(column, _Repeated):
-        return _pack_repeated(column, out)
+    if isinstance(column, (_Repeated, Spread)):
+        return _pack_repeated(column, out) if isinstance(column, _Repeated) else _pack_places(column, out)
     first, count = column[0], len(column)
     if column.count(first) == count:
         return _pack_numbers(first, out)
@@ -196,6 +219,14 @@ def _pack_numbers(column: Sequence[int] | _Repeated | int, out: list[bytes]) -> 
         out.append(_NUMBER.pack(first))
         return EVEN
     return _pack_spread(column, out)
+
+
+def _pack_places(column: Spread, out: list[bytes]) -> int:
+    numbers = column.run()
+    if numbers is not None:
+        return _pack_numbers(numbers, out)
+    out += (_NUMBER.pack(column.first), _little(column.places[:]))
+    return UNEVEN
 
 
 def _pack_spread(column: Sequence[int], out: list[bytes]) -> int:
@@ -324,16 +355,24 @@ def _joined(pieces: Sequence[Piece], name: str, nothing: Any) -> Any:  # noqa: A
     return found
 
 
-def _sequences(pieces: Sequence[Piece]) -> Sequence[int]:
+def _values(pieces: Sequence[Piece]) -> Any:  # noqa: ANN401  a column
+    """Give the values of several pieces, not taken apart where all stand one behind the other."""
+    columns = [piece.values for piece in pieces]
+    if all(type(column) is Bodies for column in columns):
+        return united(columns)  # type: ignore[arg-type]
+    return columns[0] if len(columns) == 1 else list(chain.from_iterable(columns))
+
+
+def _sequences(pieces: Sequence[Piece]) -> Sequence[int] | Spread:
     first = pieces[0].sequences
     if len(pieces) == 1:
-        return first if isinstance(first, list) else range(first, first + pieces[0].count)
+        return range(first, first + pieces[0].count) if isinstance(first, int) else first
     runs = [(piece.sequences, piece.count) for piece in pieces]
     if all(isinstance(given, int) for given, _ in runs) and all(a + n == b for (a, n), (b, _) in pairwise(runs)):  # type: ignore[operator]
         return range(first, runs[-1][0] + runs[-1][1])  # type: ignore[arg-type, operator]
     found: list[int] = []
     for given, count in runs:
-        found += given if isinstance(given, list) else range(given, given + count)
+        found += range(given, given + count) if isinstance(given, int) else given
     return found
 
 
@@ -396,23 +435,26 @@ def encode(part: int, base: int, pieces: Sequence[Piece], stored: int, peak: int
     """
     first = pieces[0]
     if len(pieces) == 1:
-        values, keys, timestamps = first.values, first.keys, first.timestamps
+        values, keys, timestamps = _values(pieces), first.keys, first.timestamps
         headers, senders, replies, missing = first.headers, first.senders, first.replies, first.missing
     else:
-        values = list(chain.from_iterable([piece.values for piece in pieces]))
+        values = _values(pieces)
         keys = _joined(pieces, "keys", None)
         timestamps = _timestamps(pieces)
         headers, senders = _joined(pieces, "headers", b""), _joined(pieces, "senders", b"")
         replies, missing = _joined(pieces, "replies", b""), _joined(pieces, "missing", 0)
     texts = (values, keys, headers, senders, replies)
-    numbers = (timestamps, _sequences(pieces), range(base, base + len(values)), missing)
+    count = sum([piece.count for piece in pieces])
+    numbers = (timestamps, _sequences(pieces), range(base, base + count), missing)
     return _row(part, first.kind, texts, numbers, stored, peak)
 
 
 def _row(part: int, kind: int, texts: Sequence[Any], numbers: Sequence[Any], stored: int, peak: int) -> Row:
     timestamps, sequences, offsets, _ = numbers
     out: list[bytes] = [b""]
-    forms = [_pack_bytes(column, out) for column in texts]
+    values, *others = texts
+    forms = [_pack_united(values, out) if isinstance(values, tuple) else _pack_bytes(values, out)]
+    forms += [_pack_bytes(column, out) for column in others]
     forms += [_pack_numbers(column, out) for column in numbers]
     out[0] = _HEAD.pack(VERSION, kind, len(offsets), *forms)
     times = timestamps.numbers if isinstance(timestamps, _Repeated) else timestamps

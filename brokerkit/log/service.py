@@ -22,9 +22,10 @@ from brokerkit.log.appending import Admitted, Appending
 from brokerkit.log.cells import Cells
 from brokerkit.log.codec import KINDS
 from brokerkit.log.fetching import Fetching, fetched
+from brokerkit.log.spread import Spread
 from brokerkit.log.state import State, Topics, span
 from brokerkit.log.tail import Tail
-from brokerkit.log.taking import payloads, take
+from brokerkit.log.taking import size_of, take
 from brokerkit.log.tidying import Tidying
 from brokerkit.log.words import (
     COMMIT,
@@ -39,6 +40,7 @@ from brokerkit.log.words import (
     Placed,
     Producer,
     Span,
+    TooLarge,
     Topic,
     TopicExists,
     TopicSettings,
@@ -50,9 +52,11 @@ from brokerkit.log.writing import Writing
 from brokerkit.stores.topiclog import Numbers, TopicLogStore
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from brokerkit.bodies import Bodies
     from brokerkit.log.codec import Row
     from brokerkit.log.fetching import Raw
     from brokerkit.log.state import Part
@@ -393,28 +397,29 @@ class Log(Service):
         self,
         name: bytes,
         tenant: str,
-        values: list[bytes | None],
+        values: Bodies,
         sender: list[bytes] | bytes,
         *,
-        weight: int | None = None,
-        order: Sequence[int] | None = None,
+        order: array[int] | None = None,
         before: int = 0,
     ) -> None:
         """Take what was published to one topic, and answer nobody: the way of the router's messages.
 
-        ``sender`` is that of all, or a list; what one sender says goes to one partition.  ``weight`` is what the values
-        have in bytes, or a little more, where that is known.  They may wait a little (``delay``) for company.
-        Where messages to several topics of one stream came in turn, ``order`` is the place of each among all of them,
-        and ``before`` is what ``reserve`` gave for them.  Raises
-        ``UnknownTopic``, ``TooLarge`` if one of the messages is, ``Busy`` or ``Unwritable``; what is lost later, when
-        the disk is full, is followed by a gap record.
+        ``sender`` is that of all, or a list; what one sender says goes to one partition.  They may wait a little
+        (``delay``) for company.  Where messages to several topics of one stream came in turn, ``order`` is the place of
+        each among all of them, and ``before`` is what ``reserve`` gave for them.  Raises ``UnknownTopic``, ``TooLarge``
+        if one of the messages is, ``Busy`` or ``Unwritable``; what is lost later, when the disk is full, is followed by
+        a gap record.
         """
         kept = self._state.writable(tenant, name)
         settings = kept.topic.settings
-        given = payloads(values, sender, weight, settings.max_message_bytes)
-        self.writing.room(given.size)
-        sequences = None if order is None else [before + 1 + one for one in order]
-        take(kept, given, sequences, self._now(), self.writing, self.writing.patient(self.delay(settings.ack)))
+        if values.largest > settings.max_message_bytes:
+            most = settings.max_message_bytes
+            raise TooLarge(f"a record of this topic may have {most} bytes, one has {values.largest}")
+        self.writing.room(size_of(values))
+        sequences = None if order is None else Spread(before + 1, order)
+        delay = self.writing.patient(self.delay(settings.ack))
+        take(kept, values, sender, sequences, self._now(), self.writing, delay)
 
     def reserve(self, name: bytes, tenant: str, count: int) -> int:
         """Set so many sequences of a topic's stream aside, and give the one before them; raises ``UnknownTopic``."""

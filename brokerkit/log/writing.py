@@ -12,15 +12,16 @@ as there is room.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from brokerkit.log.codec import Piece, encode
+from brokerkit.log.codec import Piece
+from brokerkit.log.committing import gathered
 from brokerkit.log.words import Busy, LogError, Unwritable
-from brokerkit.stores.topiclog import Answer, Commit, Grown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from brokerkit.log.answers import Answers, Done, Noted
     from brokerkit.log.cells import Cells, Former
     from brokerkit.log.codec import Row
+    from brokerkit.log.committing import Written
     from brokerkit.log.state import Part, State
     from brokerkit.log.words import Limits, Placed
     from brokerkit.stores.topiclog import TopicLogStore
@@ -217,14 +219,14 @@ class Writing:
             self._under_way = taken = self._take()
             store = self._store
             try:
-                commit, told = self._commit_of(taken)
+                work = gathered(taken, int(self._clock.seconds() * 1000))
             except Exception:
                 log.failure("a commit could not be made because of a bug")
                 self._not_committed(Failure(Unwritable("the write failed")))
                 continue
             began = self._clock.seconds()
-            done: Deferred[None] = self._threads.call(lambda s=store, c=commit: s.commit(c))
-            done.addCallbacks(self._committed, self._not_committed, (taken, told, began), {}, (), {})
+            done: Deferred[list[Written]] = self._threads.call(partial(work.write, store, self._limits.batch_bytes))
+            done.addCallbacks(self._committed, self._not_committed, (taken, began), {}, (), {})
             done.addErrback(self._bug)
 
     def _take(self) -> list[Append]:
@@ -235,58 +237,7 @@ class Writing:
             taken.append(append)
         return taken
 
-    def _commit_of(self, taken: list[Append]) -> tuple[Commit, list[tuple[Part, int, Grown, list[Row]]]]:
-        parts: dict[Part, tuple[int, list[Piece]]] = {}
-        streams: dict[Any, int] = {}
-        cells: dict[tuple[str, bytes], bytes | None] = {}
-        answers: dict[tuple[int, bytes], Answer] = {}
-        forgotten: dict[tuple[int, bytes], None] = {}
-        for append in taken:
-            for part, piece, base in append.pieces:
-                known = parts.get(part)
-                if known is None:
-                    parts[part] = base, [piece]
-                else:
-                    known[1].append(piece)
-                stream = part.kept.stream
-                given = piece.sequences
-                last = given[-1] if isinstance(given, list) else given + piece.count - 1
-                if last > streams.get(stream, 0):
-                    streams[stream] = last
-            cells.update(append.cells)
-            noted = append.noted
-            if noted is not None:
-                for gone in noted.forgotten:
-                    answers.pop(gone, None)
-                    forgotten[gone] = None
-                if noted.answer is not None:
-                    name = noted.answer.kind, noted.answer.key
-                    forgotten.pop(name, None)
-                    answers[name] = noted.answer
-        now = int(self._clock.seconds() * 1000)
-        told = [self._rows_of(part, base, pieces, now) for part, (base, pieces) in parts.items()]
-        commit = Commit(
-            [row for _, _, _, rows in told for row in rows],
-            [grown for _, _, grown, _ in told],
-            [(stream.tenant, stream.name, last) for stream, last in streams.items()],
-            [(space, key, value) for (space, key), value in cells.items()],
-            list(answers.values()),
-            list(forgotten),
-        )
-        return commit, told
-
-    def _rows_of(self, part: Part, base: int, pieces: list[Piece], now: int) -> tuple[Part, int, Grown, list[Row]]:
-        stored, peak, begin = max(now, part.stored), part.peak, base
-        rows = []
-        for group in grouped(pieces, self._limits.batch_bytes):
-            row = encode(part.id, base, group, stored, peak)
-            rows.append(row)
-            peak = row.peak
-            base = row.last + 1
-        size = sum(len(row.body) for row in rows)
-        return part, begin, Grown(part.id, base, size, base - begin, peak, stored), rows
-
-    def _committed(self, _: object, taken: list[Append], told: Any, began: float) -> None:  # noqa: ANN401
+    def _committed(self, written: list[Written], taken: list[Append], began: float) -> None:
         self.commits += 1
         if not self.is_writable:
             log.info("the log can be written to again")
@@ -297,15 +248,15 @@ class Writing:
         if took > 0 and size > 64 * 1024:
             self._rate += 0.1 * (size / took - self._rate)
         self.bytes += size
-        for part, _, grown, _ in told:
+        for part, _, grown, _ in written:
             part.next, part.peak, part.stored = grown.next, grown.peak, grown.stored
             part.bytes += grown.bytes
             part.records += grown.records
             self.records += grown.records
         self._settle_sequences(taken)
         self._finish(taken)
-        for part, begin, grown, rows in told:
-            self.told(part, begin, grown.next, rows)
+        for part, base, grown, rows in written:
+            self.told(part, base, grown.next, rows)
         for append in taken:
             if append.done is not None:
                 append.done.pending = None
@@ -316,10 +267,7 @@ class Writing:
         for append in taken:
             for part, piece, _ in append.pieces:
                 stream = part.kept.stream
-                given = piece.sequences
-                stream.sequence = max(
-                    stream.sequence, given[-1] if isinstance(given, list) else given + piece.count - 1
-                )
+                stream.sequence = max(stream.sequence, piece.last_sequence)
 
     def _finish(self, some: list[Append]) -> None:
         self._under_way = []
@@ -419,19 +367,3 @@ def answer(append: Append, result: Sequence[Placed] | Failure) -> None:
     for one in waiting:
         if not one.called:
             one.callback(result)
-
-
-def grouped(pieces: list[Piece], most: int) -> list[list[Piece]]:
-    """Put together what shall be one row: of one kind, and of about so many bytes."""
-    groups: list[list[Piece]] = []
-    group: list[Piece] = []
-    size = 0
-    for whole in pieces:
-        for piece in whole.split(most) if whole.size > most else (whole,):
-            if group and (size + piece.size > most or piece.kind != group[0].kind):
-                groups.append(group)
-                group, size = [], 0
-            group.append(piece)
-            size += piece.size
-    groups.append(group)
-    return groups

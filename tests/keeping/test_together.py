@@ -63,6 +63,40 @@ class Together(SynchronousTestCase):
         assert [one.value for one in shared] == [v for _, topic, v in said if topic in SHARED for _ in range(2)]
         assert [one.sequence for one in shared] == list(range(1, len(shared) + 1))
 
+    def test_many_in_a_row(self) -> None:
+        """What one sender says in a row is left as it stands; its order among the rest of its stream stays, too."""
+        said: list[tuple[bytes, bytes]] = []
+        for i in range(12):
+            topic = NAMES[i % 4]
+            values = [b"%d.%d" % (i, j) for j in range(40 if i % 3 else 2)]
+            self._say(i % 6, topic, *values)
+            said += [(topic, value) for value in values]
+        self.memory.advance(0.01)
+        for name in NAMES[:4]:
+            assert [one.value for one in self._found(name)] == [value for topic, value in said if topic == name]
+        shared = sorted((one for name in SHARED for one in self._found(name)), key=lambda one: one.sequence)
+        assert [one.value for one in shared] == [value for topic, value in said if topic in SHARED]
+        assert [one.sequence for one in shared] == list(range(1, len(shared) + 1))
+        assert self.keeping.intake.kept == len(said)
+
+    def test_one_of_many_is_too_large(self) -> None:
+        """The others are kept, and in its place the log says that one is missing."""
+        self.log.alter(ONE, settings=TopicSettings(max_message_bytes=10))
+        self.memory.advance(0.1)
+        values = [b"%d" % i for i in range(50)]
+        self._say(0, ONE, *values[:20], b"x" * 11, *values[20:])
+        self.memory.advance(0.1)
+        assert [one.value for one in self._found(ONE)] == [*values[:20], None, *values[20:]]
+        assert self.keeping.intake.missed["size"] == 1
+
+    def test_no_room_for_many(self) -> None:
+        """What there is no room for is missing as a whole, in its place."""
+        self.keeping.intake.limits = Bounds(limit=3000, deadline=5.0)
+        for values in ([b"a"], [b"x" * 100] * 40, [b"b"]):
+            self._say(0, ONE, *values)
+        self.memory.advance(0.1)
+        assert [(one.value, one.missing) for one in self._found(ONE)] == [(b"a", 0), (None, 40), (b"b", 0)]
+
     def test_partitions(self) -> None:
         """What one sender says is in one partition, in its order; sequences say the order of all."""
         for i in range(30):
@@ -85,6 +119,18 @@ class Together(SynchronousTestCase):
         self.keeping.produce(client, [Write("", ONE, None, Record(b"second"))])
         self.memory.advance(0.01)
         assert [one.value for one in self._found(ONE)] == [b"first", b"second"]
+
+    def test_the_most_urgent(self) -> None:
+        """What may wait longer is written with what may not, whichever came first in a turn."""
+        self.log.create(Topic("", b"lazy", "", 1, TopicSettings(ack="none")))
+        self.memory.advance(0.1)
+        for count in (1, 2):  # when it comes for the first time, and later
+            self.users[0].send(b"PUB lazy 1\r\na\r\nPUB one 1\r\nb\r\n")
+            self.memory.advance(0.01)
+            assert [self.log.span(name, 0).next for name in (b"lazy", ONE)] == [count, count]
+        self.users[0].send(b"PUB lazy 1\r\na\r\n")
+        self.memory.advance(0.5)
+        assert self.log.span(b"lazy", 0).next == 2
 
     def test_deleted(self) -> None:
         """What came before its topic was deleted is not said to be missing, and the other topics have theirs."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from brokerkit.bodies import together
 from brokerkit.log.codec import Batch, Corrupt, Piece, encode, is_sound, pack_headers, rewrite, unpack_headers
+from brokerkit.log.committing import grouped
 from brokerkit.log.partitioning import murmur2, pick
-from brokerkit.log.writing import grouped
+from brokerkit.log.spread import Spread
 
 if TYPE_CHECKING:
     from brokerkit.log.codec import Row
@@ -20,6 +23,7 @@ MAYBE = st.none() | TEXT
 HEADERS = st.lists(st.tuples(TEXT, MAYBE), max_size=3).map(tuple)
 NUMBER = st.integers(-(2**62), 2**62)
 RECORD = st.tuples(MAYBE, MAYBE, HEADERS, TEXT, TEXT, NUMBER | st.integers(0, 3))
+VALUES = st.lists(TEXT, min_size=1, max_size=4) | st.lists(st.just(b"even"), min_size=1, max_size=4)
 RECORDS = st.lists(RECORD, min_size=1, max_size=8)
 
 
@@ -29,6 +33,22 @@ def _piece(records: list[tuple[Any, ...]], sequences: list[int] | int = 7) -> Pi
     piece = Piece(values, keys, packed, senders, replies, timestamps, 0, sum(len(v or b"") + 10 for v in values))
     piece.sequences = sequences
     return piece
+
+
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=9, unique=True).map(sorted), NUMBER, st.data())
+def test_places_in_an_order(places: list[int], first: int, data: st.DataObject) -> None:
+    """Sequences that are given by what they are above one number are what is read, of a part of them too."""
+    piece = Piece(together([b"x"] * len(places)), None, b"", b"me", b"", 1, 0, 1)
+    piece.sequences = Spread(first, array("I", places))
+    assert piece.last_sequence == first + places[-1]
+    assert list(Batch(encode(3, 0, [piece], 5, 0)).sequences) == [first + one for one in places]
+    for part in piece.split(1):
+        at = places.index(part.sequences[0] - first)  # type: ignore[index]  # a Spread too
+        assert list(part.sequences) == [first + one for one in places[at : at + part.count]]  # type: ignore[arg-type]
+    twice = encode(3, 0, [piece, piece], 5, 0)
+    assert list(Batch(twice).sequences) == [first + one for one in places] * 2
+    start = data.draw(st.integers(0, len(places) - 1))
+    assert Batch(twice).part(start, start + 1).sequences[0] == first + places[start]
 
 
 def _content(row: Row) -> list[tuple[Any, ...]]:
@@ -50,13 +70,13 @@ def test_what_goes_in_comes_out(pieces: list[list[tuple[Any, ...]]], base: int) 
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.lists(TEXT, min_size=1, max_size=4), TEXT, NUMBER, st.booleans()), min_size=1, max_size=5))
-def test_pieces_of_one_sender(pieces: list[tuple[list[bytes], bytes, int, bool]]) -> None:
+@given(st.lists(st.tuples(VALUES, TEXT, NUMBER, st.booleans(), st.booleans()), min_size=1, max_size=5))
+def test_pieces_of_one_sender(pieces: list[tuple[list[bytes], bytes, int, bool, bool]]) -> None:
     """What a router brings, one sender and one time for many values, is written like any other."""
     made, expected, sequence = [], [], 1
-    for contents, sender, time, is_apart in pieces:
+    for contents, sender, time, is_apart, is_joined in pieces:
         sequence += 100 * is_apart
-        piece = Piece(list(contents), None, b"", sender, b"", time, 0, 1)
+        piece = Piece(together(contents) if is_joined else list(contents), None, b"", sender, b"", time, 0, 1)
         piece.sequences = sequence
         made.append(piece)
         expected += [(value, None, (), sender, b"", time, sequence + i) for i, value in enumerate(contents)]
@@ -135,6 +155,7 @@ def test_headers(headers: tuple[tuple[bytes, bytes | None], ...]) -> None:
 def test_rows_of_a_bounded_size(contents: list[bytes], most: int) -> None:
     """What is written together is cut into rows of about the size, in order, and none is lost."""
     pieces = [_piece([(value, None, (), b"", b"", 1) for value in contents], sequences=1) for _ in range(2)]
+    pieces[1].values = together(contents)
     pieces[1].sequences = len(contents) + 1
     groups = grouped(pieces, most)
     flat = [piece for group in groups for piece in group]

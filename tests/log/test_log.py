@@ -8,6 +8,7 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred
 
+from brokerkit.bodies import together
 from brokerkit.log import (
     Busy,
     Idempotency,
@@ -190,7 +191,7 @@ def test_who_chooses_the_partition(log: Log) -> None:
     sent = got(log.append([_write(b"v", b"many", None, sender=b"ann") for _ in range(9)]), log)
     assert len({one.partition for one in sent}) == 1
     before = {part: log.span(b"many", part).next for part in range(8)}
-    log.take(b"many", "", [b"v"], b"ann")
+    log.take(b"many", "", together([b"v"]), b"ann")
     moved(log)
     part = sent[0].partition
     assert log.span(b"many", part).next == before[part] + 1
@@ -232,7 +233,7 @@ def test_a_full_queue(path: Path, threads: Later) -> None:
         got(log.append([_write(b"x" * 6000)]))
     assert caught.value.retry_after > 0
     with pytest.raises(Busy):
-        log.take(b"t", "", [b"x" * 6000], b"me")
+        log.take(b"t", "", together([b"x" * 6000]), b"me")
     with pytest.raises(TooLarge):
         got(log.append([_write(b"x" * 8000), _write(b"x" * 8000)]))
     threads.holds = False
@@ -286,9 +287,9 @@ def test_what_is_lost_leaves_a_gap(log: Log) -> None:
     """Messages that nobody waits for, and that found no room, are a record that says how many they were."""
     put(log, b"0")
     _full(log)
-    log.take(b"t", "", [b"a", b"b"], b"me")
+    log.take(b"t", "", together([b"a", b"b"]), b"me")
     moved(log)
-    log.take(b"t", "", [b"c"], b"me")
+    log.take(b"t", "", together([b"c"]), b"me")
     moved(log)
     assert (log.writing.lost, log.span(b"t", 0).next) == (3, 1)
     _emptied(log)
@@ -300,7 +301,7 @@ def test_what_is_lost_leaves_a_gap(log: Log) -> None:
 def test_a_gap_is_written_though_nobody_writes_any_more(log: Log) -> None:
     """What is owed is paid by the log itself, when there is room."""
     _full(log)
-    log.take(b"t", "", [b"a"], b"me")
+    log.take(b"t", "", together([b"a"]), b"me")
     moved(log)
     got(log.tidying.run())
     moved(log)

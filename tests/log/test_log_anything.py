@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from brokerkit.bodies import together
 from brokerkit.log import Idempotency, NoRoom, Placed, Producer, Record, Write
 from tests.log.logs import got, make, moved, on_disk
 from tests.talk import Time
@@ -90,7 +91,7 @@ class Anything(RuleBasedStateMachine):
     def take(self, contents: list[bytes], name: bytes) -> None:
         """Have the router's messages taken."""
         before = {place: self.next[place] for place in PARTS}
-        self.log.take(name, "", list(contents), b"sensor")
+        self.log.take(name, "", together(list(contents)), b"sensor")
         now = int(self.clock.seconds() * 1000)
         moved(self.log)
         part = next(part for part in (0, 1) if self.log.span(name, part).next > before[name, part])

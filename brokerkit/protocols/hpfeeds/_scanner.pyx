@@ -11,7 +11,7 @@ from libc.string cimport memcmp
 
 from brokerkit._heart cimport BROKERKIT_STAMP, MOST, Names, Places
 
-EDITION = 2
+EDITION = 3
 STAMP = BROKERKIT_STAMP.decode("ascii")
 
 cdef enum:
@@ -70,7 +70,7 @@ cdef class Scanner:
                 addressed = stop - pos - HEAD
                 if last is None or (topic is not last and topic != last):
                     last = topic
-                    run.batch(topic, 0, False)
+                    run.batch(topic, 0, <int>(stop - pos), False)
             run.at[run.count] = <int>pos
             run.count += 1
             pos += length

@@ -12,7 +12,7 @@ from libc.string cimport memcmp
 
 from brokerkit._heart cimport BROKERKIT_STAMP, MOST, Names, Places
 
-EDITION = 2
+EDITION = 3
 STAMP = BROKERKIT_STAMP.decode("ascii")
 
 cdef enum:
@@ -41,6 +41,7 @@ cdef class Scanner:
             return begin
         run.begin(chunk)
         run.above = <int>self.names.above
+        run.behind = 2
         try:
             begin = self.walk(run, PyBytes_AS_STRING(chunk), begin, size, headers)
         except BaseException:
@@ -129,7 +130,7 @@ cdef class Scanner:
                 if last is None or (topic is not last and topic != last) or headed != was_headed:
                     last = topic
                     was_headed = headed
-                    run.batch(topic, <int>(stop + 1 - pos), headed)
+                    run.batch(topic, <int>(stop + 1 - pos), 0, headed)
             end = pos + length + payload
             if end + 2 > size or s[end] != c'\r' or s[end + 1] != c'\n':
                 break

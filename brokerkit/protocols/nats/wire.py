@@ -192,14 +192,13 @@ def form(prefix: bytes) -> object:
 class NatsRun(Scanned):
     """Consecutive PUBs and HPUBs, as places in the chunk that they came in."""
 
-    __slots__ = ("asking", "lines", "spellings")
+    __slots__ = ("lines", "spellings")
 
     def __init__(self, spellings: Spellings) -> None:
         """Begin empty, with the memory that the scanner used."""
         super().__init__()
         self.spellings = spellings
         self.lines = 0  # times that another control line was seen than just before
-        self.asking = False  # whether there may be a message that says where its answer is to go
         self.form = form(spellings.prefix)
 
     def __getitem__(self, index: int) -> Message:
