@@ -31,8 +31,7 @@ def brokers(protocol: str, users: str = "", *, pure: bool = False) -> list[Broke
     if protocol == "kept":
         return [keeping_nats("kept"), _keeping("not kept", "nats", ["nats"], [])]
     if protocol == "stream":
-        synced = _jet_stream("nats-server, each write synced", "sync_interval: always")
-        return [keeping_nats("brokerkit"), synced, _jet_stream("nats-server")]
+        return [keeping_nats("brokerkit"), _jet_stream()]
     return contestants(protocol, users=users, pure=pure)
 
 
@@ -52,10 +51,10 @@ def keeping_nats(name: str) -> Broker:
     return _keeping(name, "nats", ["nats", "kafka"], [topic.decode() for topic in cast.TOPICS])
 
 
-def _jet_stream(name: str, setting: str = "") -> Broker:
+def _jet_stream() -> Broker:
     """Return nats-server with JetStream; it has no stream yet."""
-    text = f"host: 127.0.0.1\nport: -1\njetstream {{\n  store_dir: data\n  {setting}\n}}\n"
-    return replace(nats_server(), name=name, arguments=("-c", "broker.toml"), configuration=text)
+    text = "host: 127.0.0.1\nport: -1\njetstream { store_dir: data }\n"
+    return replace(nats_server(), arguments=("-c", "broker.toml"), configuration=text)
 
 
 def _keeping(name: str, protocol: str, listeners: list[str], topics: list[str]) -> Broker:
