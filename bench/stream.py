@@ -1,9 +1,9 @@
 """A kept topic beside nats-server's JetStream: what is published without waiting, delivered, and kept.
 
-JetStream writes to its files and has them synced every two minutes, where brokerkit's log has each commit synced: that is
-how it comes.  With each write synced it keeps a few per cent of what it is sent here, and goes on to write for so long
-that whoever is measured next pays for it.  What it has not kept it has dropped: a publisher who does not ask for an
-answer is not told.
+JetStream writes to its files and has them synced every two minutes, where brokerkit's log has each commit synced: it is
+measured as it comes.  With each write synced it keeps a few per cent of what it is sent here, and goes on to write for
+so long that whoever is measured next pays for it.  What it has not kept it has dropped: a publisher who does not ask
+for an answer is not told.
 """
 
 from __future__ import annotations
