@@ -687,8 +687,8 @@ cdef class Held:
             self.lengths[self.count + i] = <uint32_t>PyBytes_GET_SIZE(<bytes>payload)
             to += PyBytes_GET_SIZE(<bytes>payload)
             i += 1
-        self.used += total
         self.note(sender, count, size)
+        self.used += total
 
     def take(self):
         if not self.count:
@@ -777,8 +777,8 @@ cdef bint _hold(
         total += end - at
     if held.delay < holding.delay:
         holding.delay = held.delay
-    held.used += total
     held.note(<bytes>run.name if run.name else NOBODY, count, total + EACH * count)
+    held.used += total  # last: without the memory to note them, nothing stands between this and what comes next
     return True
 
 
@@ -1157,7 +1157,9 @@ cdef bint _give(
             receiver.messages += stop - first
             continue
         note_call()
-        if slow.hand_over(receiver, slow.Batch(run, topic, first, stop)):
+        if batch is None:
+            batch = slow.Batch(run, topic, first, stop)
+        if slow.hand_over(receiver, batch):
             heard = True
     if plan.groups:
         _share(run, chunk, topic, headed, skip, first, stop, route, gate, before, heard)

@@ -40,12 +40,7 @@ class Bodies:
     def ends(self) -> Sequence[int]:
         """Where each begins, and where the last one ends."""
         if self._ends is None:
-            each = self.lengths
-            self._ends = (
-                range(0, each * self.count + 1, each)
-                if isinstance(each, int) and each
-                else list(accumulate(self.sizes, initial=0))
-            )
+            self._ends = list(accumulate(self.sizes, initial=0))
         return self._ends
 
     @property
